@@ -1,0 +1,142 @@
+//! Every setting that any binary knows. `docs/settings.md` is held against this table by a test.
+
+/// One setting.
+#[derive(Debug)]
+pub struct Known {
+    /// The environment variable.
+    pub name: &'static str,
+    /// What holds when it is not set; empty: nothing, or something found out at run time.
+    pub default: &'static str,
+    /// Who uses it: `agent`, `aggregator`, `cli`, or several; `–` nobody yet.
+    pub used_by: &'static str,
+    /// Set it in this version and the process refuses to start: it stands for a protection that
+    /// is not enforced yet.
+    pub refused: bool,
+    /// What it means, for docs/settings.md.
+    pub meaning: &'static str,
+}
+
+const fn known(name: &'static str, default: &'static str, used_by: &'static str, meaning: &'static str) -> Known {
+    Known { name, default, used_by, refused: false, meaning }
+}
+
+const fn refused(name: &'static str, meaning: &'static str) -> Known {
+    Known { name, default: "", used_by: "–", refused: true, meaning }
+}
+
+/// All of them, agent's first.
+pub const TABLE: &[Known] = &[
+    known(
+        "FLEETGAUGE_AGGREGATOR",
+        "127.0.0.1:9401",
+        "agent",
+        "where to push: `host:port`, or several with commas between them (fail over in this order); names are resolved anew at each attempt",
+    ),
+    known(
+        "FLEETGAUGE_AGENT",
+        "",
+        "agent",
+        "this agent's name, which becomes `instance`; default: the process's own host name",
+    ),
+    known("FLEETGAUGE_INTERVAL", "5s", "agent", "time between two measurements, 100ms to 10m"),
+    known("FLEETGAUGE_LABELS", "", "agent", "labels for all of this agent's series, e.g. `zone=a,rack=7`"),
+    known(
+        "FLEETGAUGE_EPHEMERAL",
+        "false",
+        "agent",
+        "`true`: leave nothing behind after a clean stop, so that scaling down alerts nobody",
+    ),
+    known(
+        "FLEETGAUGE_HOST_ROOT",
+        "",
+        "agent",
+        "where the host's `/` is mounted in a container, e.g. `/host`; default: the agent runs on the host itself",
+    ),
+    known(
+        "FLEETGAUGE_HEARTBEAT_FILE",
+        "",
+        "agent",
+        "file that is written at each acknowledged push, for `agent health`; default: none; `/run/fleetgauge/heartbeat` in the image",
+    ),
+    known(
+        "FLEETGAUGE_SPOOL_DIR",
+        "",
+        "–",
+        "directory for pushes that wait for their ack; reserved: this version keeps them in memory only",
+    ),
+    known(
+        "FLEETGAUGE_HTTP_LISTEN",
+        "0.0.0.0:9400",
+        "aggregator",
+        "address of `/metrics` and the HTTP API; under `fleetgauge up` the default is 127.0.0.1:9400",
+    ),
+    known(
+        "FLEETGAUGE_LINK_LISTEN",
+        "0.0.0.0:9401",
+        "aggregator",
+        "address where agents push; under `fleetgauge up` the default is 127.0.0.1:9401",
+    ),
+    known(
+        "FLEETGAUGE_LINE_LISTEN",
+        "0.0.0.0:8888",
+        "–",
+        "address of put/get; reserved: this version does not listen there",
+    ),
+    known(
+        "FLEETGAUGE_NAME",
+        "",
+        "aggregator",
+        "this aggregator's name, the `aggregator` label; keep it stable over restarts; default: host name",
+    ),
+    known("FLEETGAUGE_JOB", "node", "aggregator", "`job` label of agents' series"),
+    known(
+        "FLEETGAUGE_DATA_DIR",
+        "",
+        "aggregator",
+        "directory for what must survive a restart; created if missing; default: none, nothing is kept; `/var/lib/fleetgauge` in the image; under `fleetgauge up` the user's state directory",
+    ),
+    known("FLEETGAUGE_TOMBSTONE", "1h", "aggregator", "how long `fleetgauge_agent_up 0` stays after an agent is gone"),
+    known("FLEETGAUGE_MAX_CONNECTIONS", "16384", "aggregator", "most connections on the link; one more is refused"),
+    known(
+        "FLEETGAUGE_MAX_AGENTS",
+        "20000",
+        "aggregator",
+        "most agent names remembered, tombstones included; a new name beyond it is refused",
+    ),
+    known(
+        "FLEETGAUGE_MAX_SERIES",
+        "5000000",
+        "aggregator",
+        "most series of all agents together; a declaration beyond it is refused",
+    ),
+    known(
+        "FLEETGAUGE_MAX_SERIES_PER_AGENT",
+        "100000",
+        "aggregator",
+        "most series of one agent; a declaration beyond it is refused",
+    ),
+    known(
+        "FLEETGAUGE_MAX_SCRAPES",
+        "4",
+        "aggregator",
+        "most pages rendered at the same time; one more is answered 503",
+    ),
+    known(
+        "FLEETGAUGE_RECEIVE_BUFFER",
+        "64MiB",
+        "aggregator",
+        "room for lines that are not whole yet, all agents together",
+    ),
+    known("FLEETGAUGE_HTTP", "http://127.0.0.1:9400", "–", "where the command line asks for agents; reserved"),
+    known("FLEETGAUGE_SERVER", "127.0.0.1:8888", "–", "where the command line puts and gets; reserved"),
+    known(
+        "FLEETGAUGE_LOG",
+        "info",
+        "agent, aggregator, cli",
+        "what is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,aggregator::link=debug`",
+    ),
+    known("FLEETGAUGE_LOG_FORMAT", "text", "agent, aggregator, cli", "`text` or `json`"),
+    refused("FLEETGAUGE_TOKEN", "token of the sender; reserved: this version checks none"),
+    refused("FLEETGAUGE_TOKEN_FILE", "file with the token; reserved: this version checks none"),
+    refused("FLEETGAUGE_TOKENS_FILE", "file of tokens and scopes; reserved: this version checks none"),
+];
