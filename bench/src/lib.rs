@@ -2,13 +2,14 @@
 //! that costs. `docs/benchmarks.md` says what each figure means.
 //!
 //! Reading order: [`shape`] and [`load`] (what is pushed), [`agent`] and [`fleet`] (who pushes),
-//! [`http`] and [`page`] (who scrapes, and checks what it got), [`process`] and [`proc`] (what is
-//! measured from outside), [`measure`] (one file per figure), [`run`] (the order of it all),
+//! [`http`] and [`page`] (who scrapes, and checks what it got), [`process`], [`aggregator`] and
+//! [`proc`] (what is measured from outside), [`measure`] (one file per figure), [`run`] (the order of it all),
 //! [`report`] (what is printed and kept).
 //!
 //! Nothing here reads the aggregator's code: it is a process behind two ports, like any other.
 
 pub mod agent;
+pub mod aggregator;
 pub mod args;
 pub mod error;
 pub mod fleet;

@@ -1,23 +1,21 @@
 //! The order of a run: start, declare, push, scrape, follow, flood, look at memory, stop.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-
+use crate::aggregator::Aggregator;
 use crate::args::{FleetArgs, Plan};
 use crate::fleet::Fleet;
 use crate::load::Load;
 use crate::machine::Machine;
 use crate::measure::{self, Target, blocking};
 use crate::proc::{Cpu, Memory};
-use crate::process::{self, Service};
+use crate::process;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::shape::Shape;
 use crate::stats::percentile;
-use crate::{Error, Result, pushgateway};
+use crate::{Result, pushgateway};
 
 /// Most rounds of values that are made: later ones repeat them. 1,000,000 values take 9 MB.
 const ROUNDS_MADE_MAX: u32 = 8;
@@ -25,7 +23,7 @@ const ROUNDS_MADE_MAX: u32 = 8;
 const SMALL_AGENTS: u32 = 10;
 const SMALL_SERIES: u32 = 1_000;
 /// The small fleet pushes so little that its CPU needs more rounds to be seen, and less time.
-const SMALL_ROUNDS: u32 = 40;
+const SMALL_ROUNDS: u32 = 20;
 const SMALL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Runs `bench fleet`.
@@ -81,13 +79,13 @@ fn gateway(args: &FleetArgs) -> Option<PathBuf> {
 
 /// Everything against aggregators of our own: one for the fleet, a fresh one for the small fleet.
 async fn own(binary: &Path, plan: &Plan, progress: &Progress, report: &mut Report) -> Result<()> {
-    let aggregator = start(binary).await?;
-    full(aggregator.target, plan, progress, report).await?;
-    let stopped = blocking(move || aggregator.service.stop()).await?;
+    let aggregator = Aggregator::start(binary).await?;
+    full(aggregator.target(), plan, progress, report).await?;
+    let stopped = aggregator.stop().await?;
     report.measured("aggregator_stop_ms", stopped.as_secs_f64() * 1e3);
 
     progress.step("10 agents with 1,000 series each");
-    let aggregator = start(binary).await?;
+    let aggregator = Aggregator::start(binary).await?;
     let small = Plan {
         agents: SMALL_AGENTS,
         series: SMALL_SERIES,
@@ -95,42 +93,9 @@ async fn own(binary: &Path, plan: &Plan, progress: &Progress, report: &mut Repor
         interval: SMALL_INTERVAL,
         ..plan.clone()
     };
-    small_fleet(aggregator.target, &small, report).await?;
-    blocking(move || aggregator.service.stop()).await?;
+    small_fleet(aggregator.target(), &small, report).await?;
+    aggregator.stop().await?;
     Ok(())
-}
-
-/// An aggregator of our own, and the directory that goes with it.
-struct Own {
-    service: Service,
-    target: Target,
-    _data: TempDir,
-}
-
-async fn start(binary: &Path) -> Result<Own> {
-    let binary = binary.to_owned();
-    blocking(move || {
-        let data = tempfile::tempdir().map_err(Error::io("making a directory for the aggregator's data"))?;
-        let variables = [
-            ("FLEETGAUGE_HTTP_LISTEN", "127.0.0.1:0".to_owned()),
-            ("FLEETGAUGE_LINK_LISTEN", "127.0.0.1:0".to_owned()),
-            ("FLEETGAUGE_NAME", "bench".to_owned()),
-            ("FLEETGAUGE_DATA_DIR", data.path().display().to_string()),
-            ("FLEETGAUGE_LOG_FORMAT", "json".to_owned()),
-        ];
-        let (service, (http, link)) = Service::start(&binary, &[], &variables, listening)?;
-        let target = Target { link, http, pid: Some(service.pid()) };
-        Ok(Own { service, target, _data: data })
-    })
-    .await
-}
-
-/// The addresses in the log line that says where the aggregator listens.
-fn listening(line: &str) -> Option<(SocketAddr, SocketAddr)> {
-    let line: serde_json::Value = serde_json::from_str(line).ok()?;
-    let address = |name| line.get(name)?.as_str()?.parse().ok();
-    (line.get("message")? == "listening").then_some(())?;
-    Some((address("http")?, address("link")?))
 }
 
 /// All figures of one fleet.
@@ -229,19 +194,4 @@ async fn small_fleet(target: Target, plan: &Plan, report: &mut Report) -> Result
         report.measured(figure, percentile(&found.ms, 50).unwrap_or(f64::NAN));
     }
     fleet.bye().await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_line_that_says_where_it_listens() {
-        let line =
-            r#"{"timestamp":"x","level":"INFO","message":"listening","http":"127.0.0.1:1","link":"127.0.0.1:2"}"#;
-        let address = |text: &str| text.parse().unwrap();
-        assert_eq!(listening(line), Some((address("127.0.0.1:1"), address("127.0.0.1:2"))));
-        assert_eq!(listening(&line.replace("listening", "stopping")), None);
-        assert_eq!(listening("not JSON"), None);
-    }
 }
