@@ -46,6 +46,7 @@ pub const TABLE: &[Known] = &[
     known("visible_ms_p99", "the same, 99th percentile"),
     known("samples_per_second_while_scraped", "back to back, a gzip scrape once a second"),
     known("ingest_slowdown_while_scraped", "share of ingest that those scrapes cost"),
+    known("scrape_gzip_ms_p50_while_pushing", "one of those scrapes"),
     known("pages_checked", "pages scraped meanwhile, none of which showed half a push"),
     known("aggregator_rss_mib", "aggregator's peak resident memory, two gzip scrapes at once included"),
     known("aggregator_rss_before_scrapes_mib", "its peak before the first scrape"),

@@ -134,7 +134,8 @@ async fn full(target: Target, plan: &Plan, progress: &Progress, report: &mut Rep
     let found = measure::slowdown(&mut fleet, &shape, plan, target).await?;
     report.measured("ingest_slowdown_while_scraped", found.share);
     report.measured("samples_per_second_while_scraped", found.samples_per_second);
-    report.set("pages_checked", found.pages);
+    report.measured("scrape_gzip_ms_p50_while_pushing", percentile(&found.scrape_ms, 50).unwrap_or(f64::NAN));
+    report.set("pages_checked", found.scrape_ms.len());
 
     progress.step("two scrapes at once");
     fleet.push_once(&load).await?;

@@ -44,7 +44,7 @@ pub async fn samples_per_second(fleet: &mut Fleet, load: &Load, series: usize, w
     let watch = Arc::new(Watch::default());
     let observe = async {
         sleep(window / RAMP).await;
-        let rate = rate(&watch, series, window).await;
+        let (rate, ()) = rate_during(&watch, series, sleep(window)).await;
         watch.stop();
         Ok(rate)
     };
@@ -52,11 +52,11 @@ pub async fn samples_per_second(fleet: &mut Fleet, load: &Load, series: usize, w
     Ok(rate)
 }
 
-/// Samples per second in the coming window.
-pub(super) async fn rate(watch: &Watch, series: usize, window: Duration) -> f64 {
+/// Samples per second for as long as `work` takes, and what it gives.
+pub(super) async fn rate_during<T>(watch: &Watch, series: usize, work: impl Future<Output = T>) -> (f64, T) {
     let (began, before) = (Instant::now(), watch.acked());
-    sleep(window).await;
+    let done = work.await;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     let samples = ((watch.acked() - before) * series as u64) as f64;
-    samples / began.elapsed().as_secs_f64()
+    (samples / began.elapsed().as_secs_f64(), done)
 }

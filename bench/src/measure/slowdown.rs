@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::ingest::rate;
+use super::ingest::rate_during;
 use super::{Target, blocking};
 use crate::args::Plan;
 use crate::fleet::{Fleet, Watch};
@@ -27,14 +27,14 @@ const NUMBERS: u32 = 64;
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// What was found.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Slowdown {
     /// Median over the pairs of windows: 1 − rate while scraped / rate without.
     pub share: f64,
     /// Median of the rate while scraped.
     pub samples_per_second: f64,
-    /// Pages that were scraped meanwhile and showed no half push.
-    pub pages: usize,
+    /// How long each scrape took meanwhile. None of the pages showed half a push.
+    pub scrape_ms: Vec<f64>,
 }
 
 /// Measures pairs of windows.
@@ -55,61 +55,73 @@ pub async fn slowdown(fleet: &mut Fleet, shape: &Shape, plan: &Plan, target: Tar
     Ok(found)
 }
 
+/// A page that was scraped during a window, as it came, and how long that took.
+struct Scraped {
+    body: Vec<u8>,
+    ms: f64,
+}
+
 async fn windows(watch: &Watch, plan: &Plan, target: Target) -> Result<Slowdown> {
-    let (mut shares, mut rates, mut pages) = (Vec::new(), Vec::new(), 0);
+    let (mut shares, mut rates, mut scrape_ms) = (Vec::new(), Vec::new(), Vec::new());
     for pair in 0..plan.pairs {
         // Every other pair the other way round, against drift.
-        let (quiet, scraped) = if pair % 2 == 0 {
+        let (quiet, (scraped, pages)) = if pair % 2 == 0 {
             let quiet = quiet(watch, plan).await;
             (quiet, scraped(watch, plan, target).await?)
         } else {
             let scraped = scraped(watch, plan, target).await?;
             (quiet(watch, plan).await, scraped)
         };
-        pages += scraped.1;
-        rates.push(scraped.0);
-        shares.push(1.0 - scraped.0 / quiet.max(1.0));
+        scrape_ms.extend(pages.iter().map(|page| page.ms));
+        check(pages, plan).await?;
+        rates.push(scraped);
+        shares.push(1.0 - scraped / quiet.max(1.0));
     }
     let middle = |values: &[f64]| median(values).unwrap_or(f64::NAN);
-    Ok(Slowdown { share: middle(&shares), samples_per_second: middle(&rates), pages })
+    Ok(Slowdown { share: middle(&shares), samples_per_second: middle(&rates), scrape_ms })
 }
 
 async fn quiet(watch: &Watch, plan: &Plan) -> f64 {
-    settle(plan).await;
-    rate(watch, plan.series(), plan.window).await
+    sleep(settling(plan)).await;
+    rate_during(watch, plan.series(), sleep(plan.window)).await.0
 }
 
-/// The rate while scraped, and how many pages were read and found whole.
-async fn scraped(watch: &Watch, plan: &Plan, target: Target) -> Result<(f64, usize)> {
-    settle(plan).await;
+/// The rate while scraped, and the pages. The window lasts until the last of them is read, so that
+/// no part of a scrape's work falls outside.
+async fn scraped(watch: &Watch, plan: &Plan, target: Target) -> Result<(f64, Vec<Scraped>)> {
+    sleep(settling(plan)).await;
     let (window, http) = (plan.window, target.http);
     let scraping = tokio::spawn(blocking(move || scrape_for(http, window)));
-    let rate = rate(watch, plan.series(), window).await;
-    let pages = scraping.await??;
-    let count = pages.len();
-    // Checking takes as long as scraping, so it waits until the window is over.
+    let (rate, ((), pages)) = rate_during(watch, plan.series(), async { tokio::join!(sleep(window), scraping) }).await;
+    Ok((rate, pages??))
+}
+
+/// Checking takes as long as scraping, so it waits until the windows are over.
+async fn check(pages: Vec<Scraped>, plan: &Plan) -> Result<()> {
     let (agents, series) = (plan.agents(), plan.series());
     blocking(move || {
-        pages.iter().try_for_each(|body| page::inflate(body, |page| page::check_whole(page, agents, series)))
+        let whole = |page: &Scraped| page::inflate(&page.body, |text| page::check_whole(text, agents, series));
+        pages.iter().try_for_each(whole)
     })
-    .await?;
-    Ok((rate, count))
+    .await
 }
 
-/// Lets what the window before it left behind run out.
-async fn settle(plan: &Plan) {
-    sleep(plan.window / 10).await;
+/// What the window before left behind has run out by then.
+fn settling(plan: &Plan) -> Duration {
+    plan.window / 10
 }
 
-/// Scrapes at the start of the window and every second in it; keeps the bodies as they came.
-fn scrape_for(http: SocketAddr, window: Duration) -> Result<Vec<Vec<u8>>> {
+/// Scrapes at the start of the window and every second in it, or as often as the aggregator can.
+fn scrape_for(http: SocketAddr, window: Duration) -> Result<Vec<Scraped>> {
     let mut client = Client::connect(http)?;
     let began = Instant::now();
     let mut pages = Vec::new();
     let mut at = Duration::ZERO;
     while at < window {
         std::thread::sleep(at.saturating_sub(began.elapsed()));
-        pages.push(client.get_page("/metrics", true)?);
+        let asked = Instant::now();
+        let body = client.get_page("/metrics", true)?;
+        pages.push(Scraped { body, ms: asked.elapsed().as_secs_f64() * 1e3 });
         at += PERIOD;
     }
     Ok(pages)
