@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::fleet::known::KnownFile;
 use crate::fleet::room::Room;
@@ -63,10 +63,15 @@ pub struct App {
 }
 
 impl App {
-    /// Binds both listeners, and reads what was kept.
+    /// Binds both listeners, and reads what was kept. It is async because sockets belong to the
+    /// runtime inside which they are made.
     ///
     /// # Errors
     /// When an address or the data directory cannot be used.
+    #[expect(
+        clippy::unused_async,
+        reason = "sockets belong to the runtime that binds them, so this must run inside one"
+    )]
     pub async fn bind(settings: Settings) -> Result<Self, BindError> {
         let telemetry = Arc::new(Telemetry::new(settings.connections_max)?);
         let fleet = Arc::new(Fleet::new(Rules {
@@ -76,8 +81,8 @@ impl App {
             series_max: settings.series_max,
             series_per_agent_max: settings.series_per_agent_max,
         }));
-        let http = listen(settings.http_listen, "FLEETGAUGE_HTTP_LISTEN").await?;
-        let link = listen(settings.link_listen, "FLEETGAUGE_LINK_LISTEN").await?;
+        let http = listen(settings.http_listen, "FLEETGAUGE_HTTP_LISTEN")?;
+        let link = listen(settings.link_listen, "FLEETGAUGE_LINK_LISTEN")?;
         let known = settings.data_dir.clone().map(|dir| {
             let file = KnownFile::open(&dir).and_then(|file| Ok((file.load()?, file)));
             file.map_err(|error| BindError::Data { dir, error })
@@ -139,8 +144,19 @@ impl App {
     }
 }
 
-async fn listen(address: SocketAddr, variable: &'static str) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|error| BindError::Listen { address, variable, error })
+/// Connections that may wait to be accepted. When a fleet comes back all at once, each one over
+/// the system's usual 128 would wait a second for its next try.
+const BACKLOG: u32 = 4096;
+
+fn listen(address: SocketAddr, variable: &'static str) -> Result<TcpListener, BindError> {
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bind().map_err(|error| BindError::Listen { address, variable, error })
 }
 
 /// Lets go of what is over, and keeps the list of known agents up to date on disk.
