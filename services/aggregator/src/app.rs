@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::fleet::known::KnownFile;
+use crate::fleet::known::{KnownAgent, KnownFile};
 use crate::fleet::room::Room;
 use crate::fleet::{Fleet, Rules};
 use crate::link::{Shared, moment};
@@ -68,10 +68,6 @@ impl App {
     ///
     /// # Errors
     /// When an address or the data directory cannot be used.
-    #[expect(
-        clippy::unused_async,
-        reason = "sockets belong to the runtime that binds them, so this must run inside one"
-    )]
     pub async fn bind(settings: Settings) -> Result<Self, BindError> {
         let telemetry = Arc::new(Telemetry::new(settings.connections_max)?);
         let fleet = Arc::new(Fleet::new(Rules {
@@ -83,11 +79,11 @@ impl App {
         }));
         let http = listen(settings.http_listen, "FLEETGAUGE_HTTP_LISTEN")?;
         let link = listen(settings.link_listen, "FLEETGAUGE_LINK_LISTEN")?;
-        let known = settings.data_dir.clone().map(|dir| {
-            let file = KnownFile::open(&dir).and_then(|file| Ok((file.load()?, file)));
-            file.map_err(|error| BindError::Data { dir, error })
-        });
-        let known = match known.transpose()? {
+        let known = match settings.data_dir.clone() {
+            Some(dir) => Some(open_known(dir).await?),
+            None => None,
+        };
+        let known = match known {
             Some((agents, file)) => {
                 fleet.recall(agents, moment());
                 Some(file)
@@ -142,6 +138,16 @@ impl App {
         }
         tracing::info!("stopped");
     }
+}
+
+/// Opens the list of known agents in this directory, and reads it.
+async fn open_known(dir: PathBuf) -> Result<(Vec<KnownAgent>, KnownFile), BindError> {
+    let opened = {
+        let dir = dir.clone();
+        tokio::task::spawn_blocking(move || KnownFile::open(&dir).and_then(|file| Ok((file.load()?, file))))
+    };
+    let opened = opened.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+    opened.map_err(|error| BindError::Data { dir, error })
 }
 
 /// Connections that may wait to be accepted. When a fleet comes back all at once, each one over
