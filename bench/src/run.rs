@@ -22,9 +22,11 @@ const ROUNDS_MADE_MAX: u32 = 8;
 /// The small fleet, for what a page costs apart from its length.
 const SMALL_AGENTS: u32 = 10;
 const SMALL_SERIES: u32 = 1_000;
-/// The small fleet pushes so little that its CPU needs more rounds to be seen, and less time.
-const SMALL_ROUNDS: u32 = 20;
-const SMALL_INTERVAL: Duration = Duration::from_millis(100);
+/// The small fleet pushes as often as the large one, once a millisecond: how long a processor
+/// sleeps between two pushes shows in their cost.
+const SMALL_INTERVAL: Duration = Duration::from_millis(10);
+/// Two seconds of that.
+const SMALL_ROUNDS: u32 = 200;
 
 /// Runs `bench fleet`.
 ///
