@@ -9,8 +9,10 @@ use crate::measurement::Outcome;
 struct Puppet {
     name: &'static str,
     every: Option<Duration>,
-    act: Box<dyn FnMut(&mut Batch) -> Result<(), CollectError> + Send>,
+    act: Box<Act>,
 }
+
+type Act = dyn FnMut(&mut Batch) -> Result<(), CollectError> + Send;
 
 impl Collector for Puppet {
     fn name(&self) -> &'static str {

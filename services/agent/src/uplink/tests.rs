@@ -189,7 +189,7 @@ impl Peer {
     }
 
     /// Waits until the agent closes.
-    async fn is_left(mut self) {
+    async fn waits_until_left(mut self) {
         while self.next().await.is_some() {}
     }
 }
@@ -315,7 +315,7 @@ async fn an_aggregator_that_does_not_acknowledge_is_left() {
         stage.measure(&[1.0]);
         peer.hears_push().await;
         let start = Instant::now();
-        peer.is_left().await;
+        peer.waits_until_left().await;
         assert_eq!(start.elapsed().as_secs(), silence_after(Duration::from_secs(5)).as_secs());
         stage.welcome().await;
         assert_eq!(stage.own("fleetgauge_push_failures_total{reason=\"timeout\"}"), 1.0);
@@ -328,7 +328,7 @@ async fn an_aggregator_that_says_nothing_or_reads_nothing_is_left() {
     Stage::play(&["up"], "5s", |mut stage| async move {
         let peer = stage.accept().await;
         let start = Instant::now();
-        peer.is_left().await;
+        peer.waits_until_left().await;
         assert_eq!(start.elapsed().as_secs(), 5);
         let peer = stage.welcome().await;
         stage.measure(&[1.0; 2000]);
@@ -373,11 +373,11 @@ async fn what_is_no_protocol_ends_the_connection_and_not_the_agent() {
             let mut peer = stage.accept().await;
             // Of a line that is too long the agent does not read the end.
             let _read_or_not = peer.stream.write_all(line).await;
-            peer.is_left().await;
+            peer.waits_until_left().await;
         }
         let mut peer = stage.accept().await;
         peer.says(&welcome_with(1000, 44)).await;
-        peer.is_left().await;
+        peer.waits_until_left().await;
         stage.welcome().await;
         assert_eq!(stage.own("fleetgauge_push_failures_total{reason=\"protocol\"}"), 6.0);
     })
@@ -389,7 +389,7 @@ async fn a_challenge_is_answered_by_leaving() {
     Stage::play(&["up"], "5s", |mut stage| async move {
         let mut peer = stage.accept().await;
         peer.says(&ToAgent::Challenge(Challenge { nonce: "00".into() })).await;
-        peer.is_left().await;
+        peer.waits_until_left().await;
         stage.welcome().await;
         assert_eq!(stage.own("fleetgauge_push_failures_total{reason=\"auth\"}"), 1.0);
     })
@@ -456,7 +456,7 @@ async fn pings_are_answered_and_asked_in_long_intervals() {
         peer.says(&ToAgent::Pong(ping)).await;
         let ToAggregator::Ping(_) = peer.hears().await else { panic!("a ping") };
         let start = Instant::now();
-        peer.is_left().await;
+        peer.waits_until_left().await;
         assert_eq!(start.elapsed().as_secs(), 30, "nobody answered the second");
         stage.accept().await;
         assert_eq!(stage.own("fleetgauge_push_failures_total{reason=\"timeout\"}"), 1.0);
