@@ -105,7 +105,7 @@ pub struct Proof {
 /// An ordered set of series: `total` of them, of which this line carries some from `offset` on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Declare {
-    /// The set's number; never used again on a connection, not even after `retire`.
+    /// The set's number: higher than all before it on this connection, so never used again.
     pub set: u64,
     /// What the set stands for (a collector, a scraped target). Of the sets of one name, the page
     /// shows the one that was pushed last.

@@ -1,0 +1,179 @@
+//! The aggregator put together: everything binds first, then it runs until it is told to stop.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use crate::fleet::known::KnownFile;
+use crate::fleet::room::Room;
+use crate::fleet::{Fleet, Rules};
+use crate::link::{Shared, moment};
+use crate::settings::Settings;
+use crate::stop::{self, Stop};
+use crate::telemetry::Telemetry;
+use crate::{accept, http};
+
+/// How often series whose time has come are let go, and changes of the list of known agents are
+/// looked for. A scrape does not depend on it.
+const TICK: Duration = Duration::from_millis(250);
+/// Between two writes of the list of known agents.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// What connections may take to end once the process is told to stop.
+const GRACE: Duration = Duration::from_millis(600);
+
+/// Why an aggregator cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// An address is taken, or not one of this host.
+    #[error("cannot listen on {address} ({error}); {variable} sets another address")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The setting that changes it.
+        variable: &'static str,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The data directory cannot be used.
+    #[error("cannot keep data in {} ({error}); FLEETGAUGE_DATA_DIR sets another directory, empty keeps nothing", dir.display())]
+    Data {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A metric of our own is wrong (a mistake of the program).
+    #[error("the aggregator's own metrics are wrong: {0}")]
+    Telemetry(#[from] prometheus::Error),
+}
+
+/// An aggregator that listens, and does not answer yet.
+#[derive(Debug)]
+pub struct App {
+    settings: Settings,
+    http: TcpListener,
+    link: TcpListener,
+    shared: Arc<Shared>,
+    known: Option<KnownFile>,
+}
+
+impl App {
+    /// Binds both listeners, and reads what was kept.
+    ///
+    /// # Errors
+    /// When an address or the data directory cannot be used.
+    pub async fn bind(settings: Settings) -> Result<Self, BindError> {
+        let telemetry = Arc::new(Telemetry::new(settings.connections_max)?);
+        let fleet = Arc::new(Fleet::new(Rules {
+            job: settings.job.clone(),
+            tombstone: settings.tombstone,
+            agents_max: settings.agents_max,
+            series_max: settings.series_max,
+            series_per_agent_max: settings.series_per_agent_max,
+        }));
+        let http = listen(settings.http_listen, "FLEETGAUGE_HTTP_LISTEN").await?;
+        let link = listen(settings.link_listen, "FLEETGAUGE_LINK_LISTEN").await?;
+        let known = settings.data_dir.clone().map(|dir| {
+            let file = KnownFile::open(&dir).and_then(|file| Ok((file.load()?, file)));
+            file.map_err(|error| BindError::Data { dir, error })
+        });
+        let known = match known.transpose()? {
+            Some((agents, file)) => {
+                fleet.recall(agents, moment());
+                Some(file)
+            }
+            None => {
+                tracing::warn!("FLEETGAUGE_DATA_DIR is not set: a restart forgets which agents are gone");
+                None
+            }
+        };
+        let buffers = Room::new(settings.receive_buffer);
+        let shared = Arc::new(Shared { fleet, name: settings.name.clone(), buffers, telemetry });
+        Ok(Self { settings, http, link, shared, known })
+    }
+
+    /// Where HTTP is served.
+    #[must_use]
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http.local_addr().unwrap_or(self.settings.http_listen)
+    }
+
+    /// Where agents push.
+    #[must_use]
+    pub fn link_addr(&self) -> SocketAddr {
+        self.link.local_addr().unwrap_or(self.settings.link_listen)
+    }
+
+    /// Serves until `stop` completes; then agents are told to go, pages that are being sent are
+    /// finished within a grace period, and what must survive is written.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let (http_addr, link_addr) = (self.http_addr(), self.link_addr());
+        let known = self.known.clone();
+        tracing::info!(http = %http_addr, link = %link_addr, name = %self.settings.name, "listening");
+        let (stopper, stopping) = stop::pair();
+        let serving = async {
+            tokio::join!(
+                accept::link(self.link, self.settings.connections_max, Arc::clone(&self.shared), stopping.clone()),
+                http::serve(self.http, &self.settings, Arc::clone(&self.shared), stopping.clone()),
+                keep_house(self.known, Arc::clone(&self.shared), stopping.clone()),
+            )
+        };
+        tokio::pin!(serving);
+        tokio::select! {
+            _ = &mut serving => tracing::error!("the listeners ended by themselves"),
+            () = stop => {}
+        }
+        stopper.stop();
+        if tokio::time::timeout(GRACE, serving).await.is_err() {
+            tracing::warn!(after = ?GRACE, "connections that did not end in time are cut");
+        }
+        if let Some(file) = known {
+            save(file, &self.shared).await;
+        }
+        tracing::info!("stopped");
+    }
+}
+
+async fn listen(address: SocketAddr, variable: &'static str) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|error| BindError::Listen { address, variable, error })
+}
+
+/// Lets go of what is over, and keeps the list of known agents up to date on disk.
+async fn keep_house(known: Option<KnownFile>, shared: Arc<Shared>, mut stop: Stop) {
+    let mut saved = shared.fleet.version();
+    let mut last_save = tokio::time::Instant::now();
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stop.requested() => return,
+        }
+        shared.fleet.expire(moment());
+        let version = shared.fleet.version();
+        if let Some(file) = &known
+            && version != saved
+            && last_save.elapsed() >= SAVE_EVERY
+        {
+            saved = if save(file.clone(), &shared).await { version } else { saved };
+            last_save = tokio::time::Instant::now();
+        }
+    }
+}
+
+/// Writes the list of known agents; says whether it could.
+async fn save(file: KnownFile, shared: &Shared) -> bool {
+    let known = shared.fleet.known(moment());
+    let written = tokio::task::spawn_blocking(move || file.save(&known)).await;
+    let written = written.unwrap_or_else(|error| Err(io::Error::other(error)));
+    if let Err(error) = &written {
+        shared.telemetry.known_file_errors.inc();
+        tracing::error!(%error, "the list of known agents could not be written; it is tried again");
+    }
+    written.is_ok()
+}

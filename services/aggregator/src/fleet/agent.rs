@@ -1,0 +1,258 @@
+//! One agent: whether it is there, and what of it is on the page.
+//!
+//! Each agent has its own lock; a push takes that one and, only when a set appears or leaves,
+//! the families' lock inside it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use protocol::frame::Acked;
+use protocol::{AgentName, Labels, is_absent};
+use tokio::sync::mpsc;
+
+use super::declared::Declared;
+use super::families::{Families, Family};
+use super::naming::{Process, TakeOvers};
+use crate::link::ToConnection;
+
+/// One agent.
+#[derive(Debug)]
+pub struct Agent {
+    /// Its name.
+    pub name: AgentName,
+    state: Mutex<State>,
+}
+
+/// What is known of an agent. Everything in it belongs to one name.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) presence: Presence,
+    /// Has it ever pushed? Only then a name is remembered, and shown.
+    pub(super) has_pushed: bool,
+    pub(super) takeovers: TakeOvers,
+    /// The session whose pushes were acknowledged last, and up to which.
+    pub(super) acked: (String, Acked),
+    /// Series are not shown before: another aggregator still does.
+    pub(super) hidden_until: Option<Instant>,
+    pub(super) slots: BTreeMap<Box<str>, Slot>,
+    pub(super) facts: Facts,
+}
+
+/// Is the agent there?
+#[derive(Debug)]
+pub(super) enum Presence {
+    /// It has a connection.
+    Connected(Connected),
+    /// Its connection broke; its series stay until then.
+    Leaving { until: Instant },
+    /// It was there when this aggregator stopped; nothing is said about it until then.
+    Expected { until: Instant },
+    /// It is gone; its tombstone stays until then.
+    Gone { forget_at: Instant },
+}
+
+/// The connection that has a name.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) id: u64,
+    pub(super) process: Process,
+    pub(super) peer: SocketAddr,
+    pub(super) interval: Duration,
+    pub(super) ephemeral: bool,
+    pub(super) commands: mpsc::Sender<ToConnection>,
+}
+
+/// What the page says about an agent besides its series.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// `version`, `os`, … and the agent's own labels.
+    pub info: Arc<Labels>,
+    /// When the last push came, Unix ms.
+    pub last_seen_ms: i64,
+    /// Since when it has been connected, Unix ms; 0: it is not.
+    pub connected_since_ms: i64,
+    /// Its wall clock minus ours.
+    pub clock_offset_ms: i64,
+    /// Samples received, of the live and the late stream.
+    pub samples: u64,
+    /// Samples dropped because they were late.
+    pub dropped_late: u64,
+    /// Samples dropped because another family owns their name.
+    pub dropped_conflict: u64,
+}
+
+/// The set of one name that is on the page, or would be if it had not failed.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// The connection and the number under which it was declared.
+    connection: u64,
+    set: u64,
+    shown: Option<Shown>,
+}
+
+/// A set of a push.
+#[derive(Debug)]
+pub struct PushedSet {
+    /// Its number.
+    pub set: u64,
+    /// What it consists of.
+    pub declared: Arc<Declared>,
+    /// Its values, `None` if it failed.
+    pub values: Option<Vec<f64>>,
+}
+
+/// What became of a push.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Samples now on the page.
+    pub visible: u64,
+    /// Samples that another family keeps off it.
+    pub conflict: u64,
+    /// Families that appeared under another type than this agent gave them.
+    pub retyped: u64,
+}
+
+/// A set as a scrape takes it: three counted references, nothing copied.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// What it consists of.
+    pub declared: Arc<Declared>,
+    /// Its families, in the order of `declared.claims`.
+    pub families: Arc<[Arc<Family>]>,
+    /// Its values.
+    pub values: Arc<Vec<f64>>,
+}
+
+impl Agent {
+    pub(super) fn new(name: AgentName, presence: Presence, facts: Facts, has_pushed: bool) -> Self {
+        let state = State {
+            presence,
+            has_pushed,
+            takeovers: TakeOvers::default(),
+            acked: (String::new(), Acked::default()),
+            hidden_until: None,
+            slots: BTreeMap::new(),
+            facts,
+        };
+        Self { name, state: Mutex::new(state) }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Is this the connection that has the name?
+    pub(super) fn is_seated(&self, id: u64) -> bool {
+        matches!(&self.presence, Presence::Connected(connected) if connected.id == id)
+    }
+
+    /// Puts a push on the page, all of it.
+    pub(super) fn show(&mut self, connection: u64, push: Vec<PushedSet>, families: &Families) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut leaving = Vec::new();
+        for PushedSet { set, declared, values } in push {
+            let name = declared.name.clone();
+            let slot = self.slots.remove(&name);
+            let is_same = slot.as_ref().is_some_and(|slot| slot.connection == connection && slot.set == set);
+            let before = slot.and_then(|slot| slot.shown);
+            let shown = values.map(|values| {
+                let claimed = match &before {
+                    Some(before) if is_same => Arc::clone(&before.families),
+                    _ => {
+                        let claimed = families.claim(&declared.claims);
+                        outcome.retyped += retyped(&declared, &claimed);
+                        claimed
+                    }
+                };
+                Shown { declared, families: claimed, values: Arc::new(values) }
+            });
+            if let Some(shown) = &shown {
+                outcome.count(shown);
+            }
+            // Given back only after the new claim: what stays must not be free for a moment.
+            if !(is_same && shown.is_some()) {
+                leaving.extend(before);
+            }
+            self.slots.insert(name, Slot { connection, set, shown });
+        }
+        // The first push of a connection replaces all that the one before it had shown.
+        leaving.extend(self.take_slots(|slot| slot.connection != connection));
+        for shown in leaving {
+            families.release(&shown.families);
+        }
+        self.has_pushed = true;
+        outcome
+    }
+
+    /// Takes a retired set off the page, if it stands there.
+    pub(super) fn retire(&mut self, connection: u64, set: u64, families: &Families) {
+        for shown in self.take_slots(|slot| slot.connection == connection && slot.set == set) {
+            families.release(&shown.families);
+        }
+    }
+
+    /// Takes everything off the page.
+    pub(super) fn clear(&mut self, families: &Families) {
+        for shown in self.take_slots(|_| true) {
+            families.release(&shown.families);
+        }
+    }
+
+    fn take_slots(&mut self, which: impl Fn(&Slot) -> bool) -> Vec<Shown> {
+        let taken = self.slots.extract_if(.., |_, slot| which(slot));
+        taken.filter_map(|(_, slot)| slot.shown).collect()
+    }
+
+    /// Are the series to be seen at this moment?
+    pub(super) fn is_visible(&self, now: Instant) -> bool {
+        let there = match &self.presence {
+            Presence::Connected(_) => true,
+            Presence::Leaving { until } => now < *until,
+            Presence::Expected { .. } | Presence::Gone { .. } => false,
+        };
+        there && self.hidden_until.is_none_or(|until| now >= until)
+    }
+
+    /// What a scrape takes.
+    pub(super) fn shown(&self) -> Vec<Shown> {
+        self.slots.values().filter_map(|slot| slot.shown.clone()).collect()
+    }
+}
+
+impl Shown {
+    /// Samples that are there now, and whether each family's are kept off the page.
+    pub(super) fn present(&self) -> impl Iterator<Item = (bool, usize)> {
+        self.families.iter().enumerate().map(|(at, family)| {
+            let values = self.values.get(self.declared.series_of(at)).unwrap_or_default();
+            (family.is_blocked(), values.iter().filter(|value| !is_absent(**value)).count())
+        })
+    }
+}
+
+impl Outcome {
+    fn count(&mut self, shown: &Shown) {
+        for (is_blocked, present) in shown.present() {
+            *(if is_blocked { &mut self.conflict } else { &mut self.visible }) += present as u64;
+        }
+    }
+}
+
+/// Logs, once for each time a set appears, the families that are not shown as they were declared.
+fn retyped(declared: &Declared, families: &[Arc<Family>]) -> u64 {
+    let mut count = 0;
+    for (claim, family) in declared.claims.iter().zip(families) {
+        let (name, set) = (&claim.name, &declared.name);
+        if family.is_blocked() {
+            tracing::warn!(%name, %set, "a family is kept off the page: another one owns one of its names");
+        } else if family.kind != claim.kind {
+            count += 1;
+            let (declared, shown) = (claim.kind, family.kind);
+            tracing::warn!(%name, %set, ?declared, ?shown, "a family is shown under the type of the first who sent it");
+        }
+    }
+    count
+}

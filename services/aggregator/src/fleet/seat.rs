@@ -1,0 +1,116 @@
+//! A connection's hold on a name. Dropped without a word, it counts as a broken connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::frame::Stream;
+use protocol::{AgentName, limits};
+
+use super::agent::{Agent, Outcome, Presence, PushedSet};
+use super::declared::Identity;
+use super::{Fleet, Moment};
+
+/// A seat in the fleet. Once another connection has taken the name over, nothing that is done
+/// with it has any effect.
+#[derive(Debug)]
+pub struct Seat {
+    fleet: Arc<Fleet>,
+    agent: Arc<Agent>,
+    id: u64,
+    identity: Identity,
+    left: bool,
+}
+
+impl Seat {
+    pub(super) fn new(fleet: Arc<Fleet>, agent: Arc<Agent>, id: u64, identity: Identity) -> Self {
+        Self { fleet, agent, id, identity, left: false }
+    }
+
+    /// The agent's name.
+    #[must_use]
+    pub fn name(&self) -> &AgentName {
+        &self.agent.name
+    }
+
+    /// The labels of its series.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Shows a push that is in time. `None`: another connection has the name now.
+    #[must_use]
+    pub fn show(&self, seq: u64, offset_ms: i64, push: Vec<PushedSet>, now: Moment) -> Option<Outcome> {
+        let mut state = self.agent.lock();
+        if !state.is_seated(self.id) {
+            return None;
+        }
+        let is_first = !state.has_pushed;
+        let outcome = state.show(self.id, push, &self.fleet.families);
+        state.acked.1.live = state.acked.1.live.max(seq);
+        state.facts.last_seen_ms = now.wall_ms;
+        state.facts.clock_offset_ms = offset_ms;
+        state.facts.samples += outcome.visible + outcome.conflict;
+        state.facts.dropped_conflict += outcome.conflict;
+        drop(state);
+        if is_first {
+            self.fleet.touch();
+        }
+        Some(outcome)
+    }
+
+    /// Counts a push that is late, of which nothing is kept.
+    pub fn drop_late(&self, stream: Stream, seq: u64, samples: u64) {
+        let mut state = self.agent.lock();
+        if state.is_seated(self.id) {
+            let acked = &mut state.acked.1;
+            let acked = if stream == Stream::Live { &mut acked.live } else { &mut acked.late };
+            *acked = seq.max(*acked);
+            state.facts.samples += samples;
+            state.facts.dropped_late += samples;
+        }
+    }
+
+    /// Takes a retired set off the page.
+    pub fn retire(&self, set: u64) {
+        let mut state = self.agent.lock();
+        if state.is_seated(self.id) {
+            state.retire(self.id, set, &self.fleet.families);
+        }
+    }
+
+    /// Leaves: at once after a `bye`, otherwise after the grace.
+    pub fn leave(mut self, bye: bool, now: Moment) {
+        self.left = true;
+        let mut state = self.agent.lock();
+        let Presence::Connected(connected) = &state.presence else { return };
+        if connected.id != self.id {
+            return;
+        }
+        let (interval, ephemeral) = (connected.interval, connected.ephemeral);
+        let nothing_to_keep = !state.has_pushed || (bye && ephemeral);
+        if bye || nothing_to_keep {
+            self.fleet.bury(&mut state, now);
+        } else {
+            let grace: Duration = limits::grace_after_close(interval);
+            state.presence = Presence::Leaving { until: now.instant + grace };
+        }
+        drop(state);
+        if nothing_to_keep {
+            self.fleet.forget(&self.agent.name);
+        }
+    }
+}
+
+impl Drop for Seat {
+    /// A seat that nobody left (its task was cancelled) must not stay taken.
+    fn drop(&mut self) {
+        if !self.left {
+            let mut state = self.agent.lock();
+            if state.is_seated(self.id) {
+                let until = std::time::Instant::now();
+                state.presence = Presence::Leaving { until };
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What a scrape and the API see of the fleet: a view of each agent, taken under its own lock,
+//! so that every push is seen whole or not at all.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::AgentName;
+
+use super::agent::{Agent, Facts, Presence, Shown};
+use super::{Fleet, Moment};
+
+/// One agent at one moment.
+#[derive(Debug)]
+pub struct AgentView {
+    /// Its name.
+    pub name: AgentName,
+    /// Is it connected, or was so a moment ago?
+    pub is_up: bool,
+    /// Where it calls from, while connected.
+    pub peer: Option<SocketAddr>,
+    /// Its interval, while connected.
+    pub interval: Option<Duration>,
+    /// Counters, times and labels.
+    pub facts: Facts,
+    /// Its sets; none when it is not up.
+    pub shown: Vec<Shown>,
+}
+
+impl AgentView {
+    /// Number of series on the page.
+    #[must_use]
+    pub fn series(&self) -> usize {
+        let on_page = |(is_blocked, present): (bool, usize)| if is_blocked { 0 } else { present };
+        self.shown.iter().flat_map(Shown::present).map(on_page).sum()
+    }
+}
+
+impl Fleet {
+    /// All agents that the page speaks of.
+    #[must_use]
+    pub fn view(&self, now: Moment) -> Vec<AgentView> {
+        self.all().iter().filter_map(|agent| view(agent, now)).collect()
+    }
+
+    /// Every name that is remembered.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let known = |agent: &Arc<Agent>| agent.lock().has_pushed.then(|| agent.name.to_string());
+        self.all().iter().filter_map(known).collect()
+    }
+
+    /// Is this name remembered?
+    #[must_use]
+    pub fn is_known(&self, name: &str) -> bool {
+        self.agent(name).is_some_and(|agent| agent.lock().has_pushed)
+    }
+
+    /// One agent, if the page speaks of it.
+    #[must_use]
+    pub fn view_one(&self, name: &str, now: Moment) -> Option<AgentView> {
+        view(&self.agent(name)?, now)
+    }
+}
+
+/// `None`: nothing is to be said of this name, now.
+fn view(agent: &Arc<Agent>, now: Moment) -> Option<AgentView> {
+    let state = agent.lock();
+    if !state.has_pushed || matches!(state.presence, Presence::Expected { until } if now.instant < until) {
+        return None;
+    }
+    let (is_up, peer, interval) = match &state.presence {
+        Presence::Connected(connected) => (true, Some(connected.peer), Some(connected.interval)),
+        Presence::Leaving { until } => (now.instant < *until, None, None),
+        Presence::Expected { .. } | Presence::Gone { .. } => (false, None, None),
+    };
+    let shown = if state.is_visible(now.instant) { state.shown() } else { Vec::new() };
+    Some(AgentView { name: agent.name.clone(), is_up, peer, interval, facts: state.facts.clone(), shown })
+}

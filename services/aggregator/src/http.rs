@@ -1,0 +1,222 @@
+//! HTTP: routes and what they answer. How connections are accepted and bounded is [`serve`]'s
+//! matter, what a page consists of [`crate::page`]'s.
+
+mod api;
+mod negotiate;
+mod patient;
+mod serve;
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, TryAcquireError};
+use warp::filters::header::optional as header;
+use warp::http::{StatusCode, header as name};
+use warp::reply::Response as Reply;
+use warp::{Filter, Rejection, Reply as _};
+
+pub use self::serve::serve;
+use crate::link::{Shared, moment};
+use crate::page::Page;
+use crate::page::own::Own;
+use crate::page::stream::{Scrape, stream};
+use crate::telemetry::Levels;
+
+/// How long a page may take, from the request to the last byte. Prometheus gives up after 10 s by
+/// default; somebody with a slow line may take longer, but not hold a slot for ever.
+const SCRAPE_WITHIN: Duration = Duration::from_secs(60);
+
+/// What all requests share.
+#[derive(Debug)]
+pub struct Context {
+    shared: Arc<Shared>,
+    own: Own,
+    /// Slots for pages that are being written.
+    scrapes: Arc<Semaphore>,
+    scrapes_max: usize,
+}
+
+impl Context {
+    /// What requests need of an aggregator.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, scrapes_max: usize) -> Self {
+        let own = Own::new(shared.fleet.families_shared(), &shared.telemetry.gather(Levels::default()));
+        Self { shared, own, scrapes: Arc::new(Semaphore::new(scrapes_max)), scrapes_max }
+    }
+
+    fn answered(&self, path: &'static str, reply: Reply) -> Reply {
+        self.shared.telemetry.request(path, reply.status().as_u16());
+        reply
+    }
+}
+
+/// All routes: unknown paths are answered 404, known ones with another method 405.
+pub fn routes(context: Arc<Context>) -> impl Filter<Extract = (Reply,), Error = Infallible> + Clone + Send + Sync {
+    let with = {
+        let context = Arc::clone(&context);
+        warp::any().map(move || Arc::clone(&context))
+    };
+    let metrics = warp::path!("metrics")
+        .and(warp::get())
+        .and(warp::query::<HashMap<String, String>>())
+        .and(header::<String>("accept"))
+        .and(header::<String>("accept-encoding"))
+        .and(with.clone())
+        .map(metrics);
+    let agents =
+        warp::path!("api" / "v1" / "agents").and(warp::get()).and(with.clone()).map(|context: Arc<Context>| {
+            let reply = warp::reply::json(&api::agents(&context.shared.fleet, moment())).into_response();
+            context.answered("/api/v1/agents", reply)
+        });
+    let targets = warp::path!("api" / "v1" / "targets")
+        .and(warp::get())
+        .and(header::<String>("host"))
+        .and(with.clone())
+        .map(|host: Option<String>, context: Arc<Context>| {
+            let reply = match host {
+                Some(host) => warp::reply::json(&api::targets(&context.shared.fleet, &host)).into_response(),
+                None => {
+                    sentence(StatusCode::BAD_REQUEST, "the Host header is missing, and it is what targets are made of")
+                }
+            };
+            context.answered("/api/v1/targets", reply)
+        });
+    let index = warp::path::end()
+        .and(warp::get())
+        .and(with.clone())
+        .map(|context: Arc<Context>| context.answered("/", warp::reply::html(INDEX).into_response()));
+    let ok = |path: &'static str, label: &'static str| {
+        warp::path(path)
+            .and(warp::path::end())
+            .and(warp::get())
+            .and(with.clone())
+            .map(move |context: Arc<Context>| context.answered(label, "ok".into_response()))
+    };
+    metrics
+        .or(ok("healthz", "/healthz"))
+        .unify()
+        .or(ok("readyz", "/readyz"))
+        .unify()
+        .or(agents)
+        .unify()
+        .or(targets)
+        .unify()
+        .or(index)
+        .unify()
+        .recover(move |rejection| rejected(Arc::clone(&context), rejection))
+        .unify()
+}
+
+/// What no route took.
+async fn rejected(context: Arc<Context>, rejection: Rejection) -> Result<Reply, Infallible> {
+    let reply = if rejection.is_not_found() {
+        sentence(StatusCode::NOT_FOUND, "not found; / lists what there is")
+    } else if rejection.find::<warp::reject::MethodNotAllowed>().is_some() {
+        let mut reply = sentence(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here");
+        reply.headers_mut().insert(name::ALLOW, name::HeaderValue::from_static("GET"));
+        reply
+    } else {
+        sentence(StatusCode::BAD_REQUEST, "the query or a header cannot be read")
+    };
+    Ok(context.answered("other", reply))
+}
+
+fn sentence(status: StatusCode, text: &str) -> Reply {
+    warp::reply::with_status(format!("{text}\n"), status).into_response()
+}
+
+/// `GET /metrics`.
+fn metrics(
+    query: HashMap<String, String>,
+    accept: Option<String>,
+    accept_encoding: Option<String>,
+    context: Arc<Context>,
+) -> Reply {
+    let began = moment();
+    let slot = match Arc::clone(&context.scrapes).try_acquire_owned() {
+        Ok(slot) => slot,
+        Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
+            context.shared.telemetry.scrape_aborted("busy");
+            let text = format!("{} pages are being sent, FLEETGAUGE_MAX_SCRAPES allows no more", context.scrapes_max);
+            let mut reply = sentence(StatusCode::SERVICE_UNAVAILABLE, &text);
+            reply.headers_mut().insert(name::RETRY_AFTER, name::HeaderValue::from_static("1"));
+            return context.answered("/metrics", reply);
+        }
+    };
+    let page = match page(&query, &context) {
+        Ok(page) => page,
+        Err((status, text)) => return context.answered("/metrics", sentence(status, &text)),
+    };
+    let format = negotiate::format(accept.as_deref());
+    let gzip = negotiate::wants_gzip(accept_encoding.as_deref());
+    let scrape = Scrape {
+        format,
+        gzip,
+        began: began.instant,
+        within: SCRAPE_WITHIN,
+        telemetry: Arc::clone(&context.shared.telemetry),
+    };
+    let mut reply = warp::reply::stream(stream(page, scrape, slot)).into_response();
+    let headers = reply.headers_mut();
+    headers.insert(name::CONTENT_TYPE, name::HeaderValue::from_static(format.content_type()));
+    headers.insert(name::VARY, name::HeaderValue::from_static("Accept, Accept-Encoding"));
+    if gzip {
+        headers.insert(name::CONTENT_ENCODING, name::HeaderValue::from_static("gzip"));
+    }
+    context.answered("/metrics", reply)
+}
+
+/// The page that a query asks for.
+fn page(query: &HashMap<String, String>, context: &Context) -> Result<Page, (StatusCode, String)> {
+    let now = moment();
+    let fleet = &context.shared.fleet;
+    for (key, value) in query {
+        match key.as_str() {
+            "agent" => {}
+            // The place of exact mode, which shows the times of measurement.
+            "timestamps" if value == "0" => {}
+            "timestamps" => {
+                let text = "timestamps=1 is not there yet in this version".to_owned();
+                return Err((StatusCode::NOT_IMPLEMENTED, text));
+            }
+            _ => return Err((StatusCode::BAD_REQUEST, format!("unknown parameter {key:?}; there is agent=NAME"))),
+        }
+    }
+    if let Some(agent) = query.get("agent") {
+        return match fleet.view_one(agent, now) {
+            Some(view) if view.is_up => Ok(Page::new(view.shown)),
+            None if !fleet.is_known(agent) => {
+                Err((StatusCode::NOT_FOUND, format!("no agent called {agent:?} was ever heard")))
+            }
+            _ => Err((StatusCode::SERVICE_UNAVAILABLE, format!("agent {agent:?} is gone"))),
+        };
+    }
+    let views = fleet.view(now);
+    let levels = Levels {
+        connected: views.iter().filter(|view| view.is_up).count(),
+        known: views.len(),
+        series: views.iter().map(crate::fleet::AgentView::series).sum(),
+        declared: (fleet.room().used(), fleet.room().max()),
+        families: fleet.families().len(),
+        buffered: (context.shared.buffers.used(), context.shared.buffers.max()),
+    };
+    let registry = context.shared.telemetry.gather(levels);
+    let mut sets =
+        vec![context.own.registry(&registry), context.own.agents(&views, &fleet.rules().job, &context.shared.name)];
+    sets.extend(views.into_iter().flat_map(|view| view.shown));
+    Ok(Page::new(sets))
+}
+
+/// `GET /`: links, nothing more.
+const INDEX: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>FleetGauge</title>
+<h1>FleetGauge aggregator</h1><ul>
+<li><a href=/metrics>/metrics</a>: the whole fleet, for Prometheus; <code>?agent=NAME</code>: one agent
+<li><a href=/api/v1/agents>/api/v1/agents</a>: who is there, as JSON
+<li><a href=/api/v1/targets>/api/v1/targets</a>: one target per agent, for http_sd_configs
+<li><a href=/healthz>/healthz</a>, <a href=/readyz>/readyz</a>
+</ul></html>\n";
+
+#[cfg(test)]
+mod tests;

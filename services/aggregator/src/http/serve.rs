@@ -1,0 +1,78 @@
+//! The accept loop of HTTP. warp's own server has no limit on connections and no patience limit
+//! on request heads, so its filters are served from here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::patient::Patient;
+use super::{Context, routes};
+use crate::accept;
+use crate::link::Shared;
+use crate::settings::Settings;
+use crate::stop::Stop;
+
+/// Open HTTP connections: scrapers, browsers, health checks.
+const CONNECTIONS_MAX: usize = 512;
+/// A request's head must be whole by then; also how long an idle connection is kept. Longer than
+/// the usual scrape intervals, so that Prometheus need not connect anew.
+const HEAD_WITHIN: Duration = Duration::from_secs(75);
+/// Longest request head.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// A client that takes no byte for so long is given up.
+const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
+
+/// Serves HTTP until `stop`; then finishes what is being sent.
+pub async fn serve(listener: TcpListener, settings: &Settings, shared: Arc<Shared>, mut stop: Stop) {
+    let context = Arc::new(Context::new(Arc::clone(&shared), settings.scrapes_max));
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, _peer) = tokio::select! {
+            accepted = accept::next(&listener, || shared.telemetry.accept_error("http")) => accepted,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            () = stop.requested() => break,
+        };
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            shared.telemetry.http_refused.inc();
+            continue;
+        };
+        let (context, shared, stop) = (Arc::clone(&context), Arc::clone(&shared), stop.clone());
+        connections.spawn(async move {
+            shared.telemetry.http_connections.inc();
+            connection(stream, context, stop).await;
+            shared.telemetry.http_connections.dec();
+            drop(slot);
+        });
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// One connection, with any number of requests.
+async fn connection(stream: TcpStream, context: Arc<Context>, mut stop: Stop) {
+    let service = TowerToHyperService::new(warp::service(routes(context)));
+    let io = TokioIo::new(Patient::new(stream, WRITE_STALL_MAX));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(io, service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.requested() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an HTTP connection ended early");
+    }
+}

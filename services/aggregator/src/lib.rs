@@ -1,0 +1,18 @@
+//! The aggregator: agents push to it, it merges what they push, Prometheus scrapes it.
+//!
+//! Data path, top to bottom: [`accept`] → [`link`] → `protocol` → [`fleet`] → [`page`] → [`http`].
+//! [`app`] puts the parts together; [`telemetry`] is what the aggregator says about itself.
+
+pub mod accept;
+pub mod app;
+pub mod fleet;
+pub mod health;
+pub mod http;
+pub mod link;
+pub mod page;
+pub mod settings;
+pub mod stop;
+pub mod telemetry;
+
+pub use app::{App, BindError};
+pub use settings::Settings;

@@ -1,0 +1,130 @@
+//! From the first byte to `welcome`, or to a refusal.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::declare::check_hello;
+use protocol::frame::{Acked, Hello, Limits, RefuseCode, Welcome};
+use protocol::{ToAgent, ToAggregator, VERSION, limits};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::session::{Ended, Session};
+use super::wire::Wire;
+use super::{Shared, ToConnection, moment};
+use crate::fleet::naming::Process;
+use crate::fleet::seat::Seat;
+use crate::fleet::{Entry, Newcomer};
+use crate::stop::Stop;
+
+/// How much faster than measured late samples may come.
+const LATE_RATE: f64 = 10.0;
+/// When somebody whose name is taken may ask again.
+const NAME_RETRY: Duration = Duration::from_secs(5);
+
+/// Reads the `hello`, finds a seat, says `welcome`. Gives the clamped interval too.
+pub(super) async fn greet<IO>(
+    wire: &mut Wire<'_, IO>,
+    peer: SocketAddr,
+    shared: &Arc<Shared>,
+    commands: mpsc::Sender<ToConnection>,
+    mut stop: Stop,
+) -> Result<(Session, Duration), Ended>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let hello = tokio::select! {
+        hello = read_hello(wire) => hello?,
+        () = stop.requested() => return Err(Ended::Stopping),
+    };
+    let (low, high) = hello.versions;
+    if !(low..=high).contains(&VERSION) {
+        let reason = format!("this aggregator speaks version {VERSION} of the link, the agent {low} to {high}");
+        return Err(Ended::refused(RefuseCode::Version, reason));
+    }
+    let name = check_hello(&hello).map_err(Ended::from)?;
+    let interval = limits::clamp_interval(Duration::from_millis(hello.interval_ms));
+    let newcomer = Newcomer {
+        name,
+        process: Process { session: hello.session.clone(), incarnation: hello.incarnation },
+        peer,
+        interval,
+        ephemeral: hello.ephemeral,
+        shown_elsewhere: Duration::from_millis(hello.shown_elsewhere_ms),
+        labels: hello.labels.clone(),
+        info: hello.info.clone(),
+        commands,
+    };
+    let (seat, acked) = find_seat(&newcomer, shared).await?;
+    let series_max = shared.fleet.rules().series_per_agent_max;
+    wire.allow_long_lines();
+    wire.queue(&ToAgent::Welcome(Welcome {
+        version: VERSION,
+        features: Vec::new(),
+        aggregator: shared.name.clone(),
+        now_ms: moment().wall_ms,
+        acked,
+        limits: Limits {
+            line_bytes: limits::LINE_BYTES_MAX as u64,
+            sets: limits::SETS_PER_AGENT_MAX as u64,
+            series: series_max as u64,
+            live_unacked: limits::LIVE_UNACKED_MAX,
+        },
+        late_rate: LATE_RATE,
+    }));
+    let session = Session::new(seat, &hello, interval, acked, Arc::clone(shared), moment());
+    if let Err(ended) = wire.flush().await {
+        session.leave(false, moment());
+        return Err(ended);
+    }
+    tracing::info!(%peer, agent = %newcomer.name, interval_ms = hello.interval_ms, "agent connected");
+    Ok((session, interval))
+}
+
+async fn read_hello<IO>(wire: &mut Wire<'_, IO>) -> Result<Hello, Ended>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let until = Instant::now() + limits::HELLO_WITHIN;
+    loop {
+        match wire.next_frame()? {
+            Some(ToAggregator::Hello(hello)) => return Ok(hello),
+            Some(_) => return Err(Ended::refused(RefuseCode::Unexpected, "the first frame must be hello".to_owned())),
+            None => {}
+        }
+        let filled = timeout_at(until, wire.fill()).await;
+        filled.map_err(|_| {
+            Ended::refused(RefuseCode::TooSlow, format!("no hello within {:?}", limits::HELLO_WITHIN))
+        })??;
+    }
+}
+
+/// Enters the fleet; where somebody else has the name, asks for a sign of life first.
+async fn find_seat(newcomer: &Newcomer, shared: &Shared) -> Result<(Seat, Acked), Ended> {
+    let mut force = false;
+    loop {
+        match shared.fleet.enter(newcomer, moment(), force) {
+            Entry::In(seat, acked) => return Ok((seat, acked)),
+            Entry::Refused(code, reason) => return Err(Ended::refused(code, reason).retry_after(NAME_RETRY)),
+            Entry::Probe { incumbent, peer } => {
+                if is_alive(&incumbent).await {
+                    let reason = format!("another agent called {} is connected from {peer}", newcomer.name);
+                    return Err(Ended::refused(RefuseCode::NameInUse, reason).retry_after(NAME_RETRY));
+                }
+                force = true;
+            }
+        }
+    }
+}
+
+/// Asks a connection for a sign of life, for a second.
+async fn is_alive(incumbent: &mpsc::Sender<ToConnection>) -> bool {
+    let (answer, answered) = oneshot::channel();
+    // A full queue is a hung connection, a closed one a dead one.
+    if incumbent.try_send(ToConnection::Probe(answer)).is_err() {
+        return false;
+    }
+    matches!(timeout(limits::INCUMBENT_WITHIN, answered).await, Ok(Ok(())))
+}

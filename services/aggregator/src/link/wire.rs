@@ -1,0 +1,142 @@
+//! Bytes in and out of one connection, with every wait and every buffer bounded.
+
+use std::io;
+use std::time::Duration;
+
+use protocol::frame::RefuseCode;
+use protocol::{DecodeError, LineDecoder, ToAgent, ToAggregator, encode, limits};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::session::Ended;
+use super::{Shared, WRITE_WITHIN};
+use crate::fleet::room::Share;
+
+/// What one read may bring. A small connection reads into little, so that ten thousand idle ones
+/// cost little; a line that goes on makes room for the longest.
+const READ_BYTES: usize = 2 * 1024;
+/// How long the last words may take; the process may be stopping.
+const LAST_WORDS_WITHIN: Duration = Duration::from_millis(200);
+
+/// One connection's bytes.
+#[derive(Debug)]
+pub(super) struct Wire<'a, IO> {
+    io: IO,
+    shared: &'a Shared,
+    decoder: LineDecoder,
+    room: Share,
+    /// When the line that has begun must be whole.
+    line_until: Option<Instant>,
+    out: Vec<u8>,
+}
+
+impl<'a, IO> Wire<'a, IO>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    pub(super) fn new(io: IO, shared: &'a Shared) -> Self {
+        let decoder = LineDecoder::new(limits::HELLO_BYTES_MAX);
+        Self { io, shared, decoder, room: shared.buffers.share(), line_until: None, out: Vec::new() }
+    }
+
+    /// From now on lines may be as long as the protocol allows.
+    pub(super) fn allow_long_lines(&mut self) {
+        self.decoder.set_max(limits::LINE_BYTES_MAX);
+    }
+
+    /// Waits for more bytes. Cancelling it loses none.
+    pub(super) async fn fill(&mut self) -> Result<(), Ended> {
+        let pending = self.decoder.pending();
+        // A line that has begun is read with room for the longest, in few reads; memory is only
+        // taken from the common room beyond what every connection may have.
+        let wanted = if pending == 0 { READ_BYTES } else { limits::LINE_BYTES_MAX.min(pending.max(READ_BYTES) * 4) };
+        if !self.room.resize((pending + wanted).saturating_sub(limits::HELLO_BYTES_MAX)) {
+            return Err(Ended::refused(
+                RefuseCode::Overloaded,
+                "no room for a long line now: the buffers of all connections are full".to_owned(),
+            )
+            .retry_after(Duration::from_secs(1)));
+        }
+        self.decoder.buffer().reserve(wanted);
+        let read = self.io.read_buf(self.decoder.buffer());
+        let read = match self.line_until {
+            Some(until) => timeout_at(until, read).await.map_err(|_| {
+                Ended::refused(RefuseCode::TooSlow, format!("a line was not whole after {:?}", limits::LINE_WITHIN))
+            })?,
+            None => read.await,
+        };
+        match read {
+            Ok(0) => Err(Ended::Closed),
+            Ok(bytes) => {
+                self.shared.telemetry.link_received(bytes);
+                Ok(())
+            }
+            Err(error) => Err(Ended::Failed(error.kind())),
+        }
+    }
+
+    /// The next whole frame.
+    pub(super) fn next_frame(&mut self) -> Result<Option<ToAggregator>, Ended> {
+        match self.decoder.next_frame() {
+            Ok(Some(frame)) => {
+                self.line_until = None;
+                self.shared.telemetry.link_frame(&frame);
+                Ok(Some(frame))
+            }
+            Ok(None) => {
+                if self.decoder.pending() == 0 {
+                    self.line_until = None;
+                    let _gives_back = self.room.resize(0);
+                } else if self.line_until.is_none() {
+                    self.line_until = Some(Instant::now() + limits::LINE_WITHIN);
+                }
+                Ok(None)
+            }
+            Err(error) => {
+                let code = match &error {
+                    DecodeError::LineTooLong { .. } => RefuseCode::LineTooLong,
+                    DecodeError::BadFrame { .. } => RefuseCode::BadFrame,
+                };
+                Err(Ended::refused(code, error.to_string()))
+            }
+        }
+    }
+
+    /// Puts a frame in line; a connection has a few hundred bytes of them at most before each
+    /// [`Wire::flush`], since it answers only what one read brought.
+    pub(super) fn queue(&mut self, frame: &ToAgent) {
+        encode(frame, &mut self.out);
+    }
+
+    /// Sends what is in line.
+    pub(super) async fn flush(&mut self) -> Result<(), Ended> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let sent = timeout(WRITE_WITHIN, self.io.write_all(&self.out)).await;
+        self.out.clear();
+        if self.out.capacity() > READ_BYTES {
+            self.out = Vec::new();
+        }
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Ended::Failed(error.kind())),
+            Err(_) => Err(Ended::Unread),
+        }
+    }
+
+    /// Says a last word and closes. What the peer still sends is read for a moment: closing with
+    /// unread bytes would reset the connection, and the peer might never see the last word.
+    pub(super) async fn say_and_close(&mut self, frame: &ToAgent) {
+        self.queue(frame);
+        let until = Instant::now() + LAST_WORDS_WITHIN;
+        let close = async {
+            self.io.write_all(&self.out).await?;
+            self.io.shutdown().await?;
+            let mut rest = [0; READ_BYTES];
+            while self.io.read(&mut rest).await? > 0 {}
+            io::Result::Ok(())
+        };
+        let _peer_may_be_gone = timeout_at(until, close).await;
+    }
+}

@@ -1,0 +1,89 @@
+//! The `aggregator` binary: settings, log, bind, serve until a stop signal.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use aggregator::{App, BindError, Settings, health};
+use lifecycle::exit;
+
+const HELP: &str = "\
+Receives the metrics of a fleet of agents and shows them as one Prometheus page.
+
+Usage: aggregator            serve until SIGTERM or SIGINT
+       aggregator health     is the aggregator on this host alive? exit code 0 or 1
+       aggregator --help | --version
+
+Settings come from environment variables; docs/settings.md lists them all. The first to know:
+  FLEETGAUGE_HTTP_LISTEN     /metrics and the API          (default 0.0.0.0:9400)
+  FLEETGAUGE_LINK_LISTEN     where agents push             (default 0.0.0.0:9401)
+  FLEETGAUGE_NAME            the `aggregator` label        (default: host name)
+  FLEETGAUGE_DATA_DIR        what must survive a restart   (default: nothing is kept)
+
+Examples:
+  FLEETGAUGE_DATA_DIR=/var/lib/fleetgauge aggregator
+  FLEETGAUGE_HTTP_LISTEN=127.0.0.1:9400 FLEETGAUGE_LOG=debug aggregator
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        [] => run(),
+        ["health"] => check_health(),
+        ["--help" | "-h" | "help"] => say(HELP),
+        ["--version" | "-V"] => say(concat!("aggregator ", env!("CARGO_PKG_VERSION"), "\n")),
+        other => exit::because(
+            exit::USAGE,
+            format!("unknown argument {:?}; aggregator --help says what there is", other.join(" ")),
+        ),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what a command was asked for goes to standard output")]
+fn say(text: &str) -> ExitCode {
+    print!("{text}");
+    ExitCode::SUCCESS
+}
+
+fn check_health() -> ExitCode {
+    let settings = lifecycle::Settings::from_environment().and_then(|settings| Settings::resolve(&settings));
+    match settings {
+        Err(error) => exit::because(exit::SETTINGS, error),
+        Ok(settings) => match health::check(settings.http_listen) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(sentence) => exit::because(exit::FAILED, sentence),
+        },
+    }
+}
+
+fn run() -> ExitCode {
+    let environment = match lifecycle::Settings::from_environment() {
+        Ok(environment) => environment,
+        Err(error) => return exit::because(exit::SETTINGS, error),
+    };
+    let settings = lifecycle::logging::start(&environment).and_then(|()| Settings::resolve(&environment));
+    let settings = match settings {
+        Ok(settings) => settings,
+        Err(error) => return exit::because(exit::SETTINGS, error),
+    };
+    lifecycle::limits::raise_open_files();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::because(exit::FAILED, format!("cannot start: {error}")),
+    };
+    let code = runtime.block_on(serve(settings));
+    // A piece of a page that is being written must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    code
+}
+
+async fn serve(settings: Settings) -> ExitCode {
+    match App::bind(settings).await {
+        Ok(app) => {
+            app.run(lifecycle::stop::signal()).await;
+            ExitCode::SUCCESS
+        }
+        Err(error @ (BindError::Listen { .. } | BindError::Data { .. })) => exit::because(exit::SETTINGS, error),
+        Err(error) => exit::because(exit::FAILED, error),
+    }
+}

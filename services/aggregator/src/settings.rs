@@ -1,0 +1,80 @@
+//! The aggregator's settings, resolved: every value checked, every default filled in.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lifecycle::SettingsError;
+
+/// What an aggregator needs to know. docs/settings.md explains each.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Address of the HTTP listener; port 0 takes any free one.
+    pub http_listen: SocketAddr,
+    /// Address of the link.
+    pub link_listen: SocketAddr,
+    /// This aggregator's name.
+    pub name: String,
+    /// `job` label of agents' series.
+    pub job: String,
+    /// Where to keep what must survive a restart; `None`: nowhere.
+    pub data_dir: Option<PathBuf>,
+    /// How long tombstones stay.
+    pub tombstone: Duration,
+    /// Most connections of the link.
+    pub connections_max: usize,
+    /// Most names.
+    pub agents_max: usize,
+    /// Most series, all agents together.
+    pub series_max: usize,
+    /// Most series of one agent.
+    pub series_per_agent_max: usize,
+    /// Most pages written at the same time.
+    pub scrapes_max: usize,
+    /// Room for lines that are not whole, in bytes.
+    pub receive_buffer: usize,
+}
+
+impl Settings {
+    /// Checks and resolves what the environment says.
+    ///
+    /// # Errors
+    /// The first value that cannot be used.
+    pub fn resolve(settings: &lifecycle::Settings) -> Result<Self, SettingsError> {
+        let name = settings.text("FLEETGAUGE_NAME")?;
+        let data_dir = settings.text("FLEETGAUGE_DATA_DIR")?;
+        let job = settings.text("FLEETGAUGE_JOB")?;
+        if job.len() > protocol::limits::LABEL_VALUE_BYTES_MAX {
+            return Err(settings.bad("FLEETGAUGE_JOB", "accepted: at most 1024 bytes"));
+        }
+        Ok(Self {
+            http_listen: address(settings, "FLEETGAUGE_HTTP_LISTEN")?,
+            link_listen: address(settings, "FLEETGAUGE_LINK_LISTEN")?,
+            name: if name.is_empty() { host_name() } else { name },
+            job,
+            data_dir: (!data_dir.is_empty()).then(|| data_dir.into()),
+            tombstone: settings.duration("FLEETGAUGE_TOMBSTONE")?,
+            connections_max: count(settings, "FLEETGAUGE_MAX_CONNECTIONS", 1_000_000)?,
+            agents_max: count(settings, "FLEETGAUGE_MAX_AGENTS", 1_000_000)?,
+            series_max: count(settings, "FLEETGAUGE_MAX_SERIES", 1_000_000_000)?,
+            series_per_agent_max: count(settings, "FLEETGAUGE_MAX_SERIES_PER_AGENT", 5_000_000)?,
+            scrapes_max: count(settings, "FLEETGAUGE_MAX_SCRAPES", 1_000)?,
+            receive_buffer: usize::try_from(settings.bytes("FLEETGAUGE_RECEIVE_BUFFER")?).unwrap_or(usize::MAX),
+        })
+    }
+}
+
+fn address(settings: &lifecycle::Settings, name: &str) -> Result<SocketAddr, SettingsError> {
+    settings.parse(name, "an IP address and a port, such as 0.0.0.0:9400, 127.0.0.1:9400 or [::]:9400")
+}
+
+fn count(settings: &lifecycle::Settings, name: &str, max: usize) -> Result<usize, SettingsError> {
+    let accepted = format!("a whole number from 1 to {max}");
+    let number: usize = settings.parse(name, &accepted)?;
+    if (1..=max).contains(&number) { Ok(number) } else { Err(settings.bad(name, &format!("accepted: {accepted}"))) }
+}
+
+/// The name that this host has for itself.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

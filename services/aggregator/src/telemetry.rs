@@ -1,0 +1,411 @@
+//! The aggregator's own metrics, in one table. docs/metrics.md is held against it by a test.
+
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, proto::MetricFamily,
+};
+use protocol::ToAggregator;
+use protocol::frame::{RefuseCode, Stream};
+
+use crate::fleet::agent::Outcome;
+
+/// A metric of the aggregator: name, type, help, labels.
+#[derive(Debug)]
+pub struct Metric {
+    /// The family's name.
+    pub name: &'static str,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'static str,
+    /// The HELP text.
+    pub help: &'static str,
+    /// Its label names.
+    pub labels: &'static [&'static str],
+}
+
+const fn metric(name: &'static str, kind: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind, help, labels }
+}
+
+const BUILD: Metric =
+    metric("fleetgauge_build_info", "gauge", &["version"], "Always 1; the version of this aggregator.");
+const CONNECTED: Metric = metric("fleetgauge_agents_connected", "gauge", &[], "Agents whose series are on the page.");
+const KNOWN: Metric =
+    metric("fleetgauge_agents_known", "gauge", &[], "Agents that the page speaks of, tombstones included.");
+const SERIES: Metric = metric("fleetgauge_series", "gauge", &[], "Series of agents on the page.");
+const DECLARED: Metric = metric("fleetgauge_series_declared", "gauge", &[], "Series declared by connected agents.");
+const DECLARED_LIMIT: Metric = metric(
+    "fleetgauge_series_declared_limit",
+    "gauge",
+    &[],
+    "Most series that may be declared, FLEETGAUGE_MAX_SERIES.",
+);
+const FAMILIES: Metric =
+    metric("fleetgauge_families", "gauge", &[], "Metric families that are claimed, the aggregator's own included.");
+const CONNECTIONS: Metric = metric("fleetgauge_link_connections", "gauge", &[], "Open connections of the link.");
+const CONNECTIONS_LIMIT: Metric = metric(
+    "fleetgauge_link_connections_limit",
+    "gauge",
+    &[],
+    "Most open connections of the link, FLEETGAUGE_MAX_CONNECTIONS.",
+);
+const ACCEPTED: Metric =
+    metric("fleetgauge_link_connections_total", "counter", &[], "Connections accepted on the link.");
+const ACCEPT_ERRORS: Metric = metric(
+    "fleetgauge_accept_errors_total",
+    "counter",
+    &["listener"],
+    "Connections that the system could not give us.",
+);
+const CLOSED: Metric =
+    metric("fleetgauge_link_closed_total", "counter", &["reason"], "Connections of the link that ended, by how.");
+const REFUSED: Metric = metric(
+    "fleetgauge_link_refused_total",
+    "counter",
+    &["code"],
+    "Connections of the link refused, by code of the refusal.",
+);
+const RECEIVED: Metric = metric("fleetgauge_link_received_bytes_total", "counter", &[], "Bytes received on the link.");
+const FRAMES: Metric = metric("fleetgauge_link_frames_total", "counter", &["frame"], "Frames received on the link.");
+const BUFFERED: Metric = metric(
+    "fleetgauge_link_buffer_bytes",
+    "gauge",
+    &[],
+    "Bytes taken from the common room for lines that are not whole yet.",
+);
+const BUFFERED_LIMIT: Metric =
+    metric("fleetgauge_link_buffer_limit_bytes", "gauge", &[], "That room, FLEETGAUGE_RECEIVE_BUFFER.");
+const PUSHES: Metric = metric("fleetgauge_pushes_total", "counter", &["stream"], "Whole pushes received.");
+const SAMPLES: Metric = metric("fleetgauge_samples_received_total", "counter", &[], "Samples in whole pushes.");
+const VISIBLE: Metric = metric("fleetgauge_samples_visible_total", "counter", &[], "Samples that went on the page.");
+const DUPLICATE: Metric =
+    metric("fleetgauge_samples_duplicate_total", "counter", &[], "Samples of pushes that were safe already.");
+const DROPPED: Metric =
+    metric("fleetgauge_samples_dropped_total", "counter", &["reason"], "Samples dropped, by reason.");
+const RETYPED: Metric = metric(
+    "fleetgauge_type_conflicts_total",
+    "counter",
+    &[],
+    "Families that appeared under another type than their agent gave them.",
+);
+const REQUESTS: Metric =
+    metric("fleetgauge_http_requests_total", "counter", &["path", "code"], "HTTP requests, by path and status code.");
+const HTTP_CONNECTIONS: Metric = metric("fleetgauge_http_connections", "gauge", &[], "Open HTTP connections.");
+const HTTP_REFUSED: Metric = metric(
+    "fleetgauge_http_connections_refused_total",
+    "counter",
+    &[],
+    "HTTP connections closed at once because too many were open.",
+);
+const SCRAPE_SECONDS: Metric =
+    metric("fleetgauge_scrape_duration_seconds", "histogram", &[], "Time from a request for a page to its last byte.");
+const SCRAPE_BYTES: Metric = metric("fleetgauge_scrape_size_bytes", "histogram", &[], "Size of pages as sent.");
+const SCRAPES_ABORTED: Metric = metric(
+    "fleetgauge_scrapes_aborted_total",
+    "counter",
+    &["reason"],
+    "Pages that were not sent whole: no slot free, too slow, or the client left.",
+);
+const KNOWN_FILE_ERRORS: Metric = metric(
+    "fleetgauge_known_agents_write_errors_total",
+    "counter",
+    &[],
+    "Times that the list of known agents could not be written.",
+);
+
+/// Every metric that [`Telemetry`] makes itself. (`process_*` come on top, on Linux.)
+pub const TABLE: &[&Metric] = &[
+    &BUILD,
+    &CONNECTED,
+    &KNOWN,
+    &SERIES,
+    &DECLARED,
+    &DECLARED_LIMIT,
+    &FAMILIES,
+    &CONNECTIONS,
+    &CONNECTIONS_LIMIT,
+    &ACCEPTED,
+    &ACCEPT_ERRORS,
+    &CLOSED,
+    &REFUSED,
+    &RECEIVED,
+    &FRAMES,
+    &BUFFERED,
+    &BUFFERED_LIMIT,
+    &PUSHES,
+    &SAMPLES,
+    &VISIBLE,
+    &DUPLICATE,
+    &DROPPED,
+    &RETYPED,
+    &REQUESTS,
+    &HTTP_CONNECTIONS,
+    &HTTP_REFUSED,
+    &SCRAPE_SECONDS,
+    &SCRAPE_BYTES,
+    &SCRAPES_ABORTED,
+    &KNOWN_FILE_ERRORS,
+];
+
+/// Names of frames, in the order of [`frame_index`].
+const FRAME_NAMES: [&str; 11] =
+    ["hello", "proof", "declare", "retire", "push", "values", "failed", "end", "ping", "pong", "bye"];
+
+fn frame_index(frame: &ToAggregator) -> usize {
+    match frame {
+        ToAggregator::Hello(_) => 0,
+        ToAggregator::Proof(_) => 1,
+        ToAggregator::Declare(_) => 2,
+        ToAggregator::Retire(_) => 3,
+        ToAggregator::Push(_) => 4,
+        ToAggregator::Values(_) => 5,
+        ToAggregator::Failed(_) => 6,
+        ToAggregator::End(_) => 7,
+        ToAggregator::Ping(_) => 8,
+        ToAggregator::Pong(_) => 9,
+        ToAggregator::Bye(_) => 10,
+    }
+}
+
+/// What is only known when somebody looks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Levels {
+    /// Agents whose series are on the page.
+    pub connected: usize,
+    /// Agents that the page speaks of.
+    pub known: usize,
+    /// Series on the page.
+    pub series: usize,
+    /// Series declared, and the most allowed.
+    pub declared: (usize, usize),
+    /// Families of agents.
+    pub families: usize,
+    /// Bytes buffered, and the most allowed.
+    pub buffered: (usize, usize),
+}
+
+/// The metrics of one aggregator; several may live in one process.
+#[derive(Debug)]
+pub struct Telemetry {
+    registry: Registry,
+    gauges: IntGaugesOfLevels,
+    /// Open connections of the link.
+    pub connections: IntGauge,
+    /// Connections accepted on the link.
+    pub accepted: IntCounter,
+    accept_errors: IntCounterVec,
+    closed: IntCounterVec,
+    refused: IntCounterVec,
+    received: IntCounter,
+    frames: Vec<IntCounter>,
+    pushes: [IntCounter; 2],
+    samples: IntCounter,
+    visible: IntCounter,
+    duplicate: IntCounter,
+    dropped: IntCounterVec,
+    retyped: IntCounter,
+    requests: IntCounterVec,
+    /// Open HTTP connections.
+    pub http_connections: IntGauge,
+    /// HTTP connections closed at once.
+    pub http_refused: IntCounter,
+    scrape_seconds: Histogram,
+    scrape_bytes: Histogram,
+    scrapes_aborted: IntCounterVec,
+    /// Failed writes of the list of known agents.
+    pub known_file_errors: IntCounter,
+}
+
+#[derive(Debug)]
+struct IntGaugesOfLevels {
+    connected: IntGauge,
+    known: IntGauge,
+    series: IntGauge,
+    declared: [IntGauge; 2],
+    families: IntGauge,
+    buffered: [IntGauge; 2],
+}
+
+impl Telemetry {
+    /// Fresh metrics, all at zero, each one present from the start.
+    ///
+    /// # Errors
+    /// When a metric of the table is defined twice or wrongly (a mistake of the program).
+    pub fn new(connections_max: usize) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let make = Maker { registry: &registry };
+        let frames = make.counters(&FRAMES)?;
+        let pushes = make.counters(&PUSHES)?;
+        make.gauges(&BUILD)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        make.gauge(&CONNECTIONS_LIMIT)?.set(level(connections_max));
+        let telemetry = Self {
+            gauges: IntGaugesOfLevels {
+                connected: make.gauge(&CONNECTED)?,
+                known: make.gauge(&KNOWN)?,
+                series: make.gauge(&SERIES)?,
+                declared: [make.gauge(&DECLARED)?, make.gauge(&DECLARED_LIMIT)?],
+                families: make.gauge(&FAMILIES)?,
+                buffered: [make.gauge(&BUFFERED)?, make.gauge(&BUFFERED_LIMIT)?],
+            },
+            connections: make.gauge(&CONNECTIONS)?,
+            accepted: make.counter(&ACCEPTED)?,
+            accept_errors: make.counters(&ACCEPT_ERRORS)?,
+            closed: make.counters(&CLOSED)?,
+            refused: make.counters(&REFUSED)?,
+            received: make.counter(&RECEIVED)?,
+            frames: FRAME_NAMES.iter().map(|name| frames.with_label_values(&[name])).collect(),
+            pushes: ["live", "late"].map(|stream| pushes.with_label_values(&[stream])),
+            samples: make.counter(&SAMPLES)?,
+            visible: make.counter(&VISIBLE)?,
+            duplicate: make.counter(&DUPLICATE)?,
+            dropped: make.counters(&DROPPED)?,
+            retyped: make.counter(&RETYPED)?,
+            requests: make.counters(&REQUESTS)?,
+            http_connections: make.gauge(&HTTP_CONNECTIONS)?,
+            http_refused: make.counter(&HTTP_REFUSED)?,
+            scrape_seconds: make
+                .histogram(&SCRAPE_SECONDS, &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])?,
+            scrape_bytes: make.histogram(&SCRAPE_BYTES, &[1e4, 1e5, 1e6, 1e7, 5e7, 1e8, 5e8, 1e9])?,
+            scrapes_aborted: make.counters(&SCRAPES_ABORTED)?,
+            known_file_errors: make.counter(&KNOWN_FILE_ERRORS)?,
+            registry,
+        };
+        telemetry.start_at_zero();
+        Ok(telemetry)
+    }
+
+    /// A counter that appears only with its first event hides that event from `increase()`.
+    fn start_at_zero(&self) {
+        for code in RefuseCode::ALL {
+            let _zero = self.refused.with_label_values(&[code.as_str()]);
+        }
+        for reason in ["bye", "closed", "failed", "unread", "stopping", "refused"] {
+            let _zero = self.closed.with_label_values(&[reason]);
+        }
+        for reason in ["late", "conflict", "superseded"] {
+            let _zero = self.dropped.with_label_values(&[reason]);
+        }
+        for reason in ["busy", "slow", "client"] {
+            let _zero = self.scrapes_aborted.with_label_values(&[reason]);
+        }
+        for listener in ["link", "http"] {
+            let _zero = self.accept_errors.with_label_values(&[listener]);
+        }
+        #[cfg(target_os = "linux")]
+        {
+            let process = prometheus::process_collector::ProcessCollector::for_self();
+            if let Err(error) = self.registry.register(Box::new(process)) {
+                tracing::warn!(%error, "no metrics of this process");
+            }
+        }
+    }
+
+    /// Everything at this moment.
+    #[must_use]
+    pub fn gather(&self, levels: Levels) -> Vec<MetricFamily> {
+        let gauges = &self.gauges;
+        gauges.connected.set(level(levels.connected));
+        gauges.known.set(level(levels.known));
+        gauges.series.set(level(levels.series));
+        gauges.families.set(level(levels.families));
+        for (gauges, levels) in [(&gauges.declared, levels.declared), (&gauges.buffered, levels.buffered)] {
+            let [now, limit] = gauges;
+            now.set(level(levels.0));
+            limit.set(level(levels.1));
+        }
+        self.registry.gather()
+    }
+
+    /// The system could not give a listener a connection.
+    pub fn accept_error(&self, listener: &'static str) {
+        self.accept_errors.with_label_values(&[listener]).inc();
+    }
+
+    pub(crate) fn link_closed(&self, reason: &'static str) {
+        self.closed.with_label_values(&[reason]).inc();
+    }
+
+    pub(crate) fn link_refused(&self, code: RefuseCode) {
+        self.refused.with_label_values(&[code.as_str()]).inc();
+    }
+
+    pub(crate) fn link_received(&self, bytes: usize) {
+        self.received.inc_by(bytes as u64);
+    }
+
+    pub(crate) fn link_frame(&self, frame: &ToAggregator) {
+        if let Some(counter) = self.frames.get(frame_index(frame)) {
+            counter.inc();
+        }
+    }
+
+    pub(crate) fn push_received(&self, stream: Stream, samples: u64) {
+        let [live, late] = &self.pushes;
+        if stream == Stream::Live { live } else { late }.inc();
+        self.samples.inc_by(samples);
+    }
+
+    pub(crate) fn push_shown(&self, outcome: Outcome) {
+        self.visible.inc_by(outcome.visible);
+        self.retyped.inc_by(outcome.retyped);
+        self.samples_dropped("conflict", outcome.conflict);
+    }
+
+    pub(crate) fn samples_duplicate(&self, samples: u64) {
+        self.duplicate.inc_by(samples);
+    }
+
+    pub(crate) fn samples_dropped(&self, reason: &'static str, samples: u64) {
+        if samples > 0 {
+            self.dropped.with_label_values(&[reason]).inc_by(samples);
+        }
+    }
+
+    pub(crate) fn request(&self, path: &'static str, code: u16) {
+        self.requests.with_label_values(&[path, &code.to_string()]).inc();
+    }
+
+    pub(crate) fn scraped(&self, seconds: f64, bytes: u64) {
+        self.scrape_seconds.observe(seconds);
+        #[expect(clippy::cast_precision_loss, reason = "a histogram of sizes needs no 53 bits")]
+        self.scrape_bytes.observe(bytes as f64);
+    }
+
+    pub(crate) fn scrape_aborted(&self, reason: &'static str) {
+        self.scrapes_aborted.with_label_values(&[reason]).inc();
+    }
+}
+
+fn level(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+struct Maker<'a> {
+    registry: &'a Registry,
+}
+
+impl Maker<'_> {
+    fn keep<C: Collector + Clone + 'static>(&self, collector: C) -> prometheus::Result<C> {
+        self.registry.register(Box::new(collector.clone()))?;
+        Ok(collector)
+    }
+
+    fn counter(&self, metric: &Metric) -> prometheus::Result<IntCounter> {
+        self.keep(IntCounter::new(metric.name, metric.help)?)
+    }
+
+    fn counters(&self, metric: &Metric) -> prometheus::Result<IntCounterVec> {
+        self.keep(IntCounterVec::new(Opts::new(metric.name, metric.help), metric.labels)?)
+    }
+
+    fn gauge(&self, metric: &Metric) -> prometheus::Result<IntGauge> {
+        self.keep(IntGauge::new(metric.name, metric.help)?)
+    }
+
+    fn gauges(&self, metric: &Metric) -> prometheus::Result<IntGaugeVec> {
+        self.keep(IntGaugeVec::new(Opts::new(metric.name, metric.help), metric.labels)?)
+    }
+
+    fn histogram(&self, metric: &Metric, buckets: &[f64]) -> prometheus::Result<Histogram> {
+        self.keep(Histogram::with_opts(HistogramOpts::new(metric.name, metric.help).buckets(buckets.to_vec()))?)
+    }
+}
