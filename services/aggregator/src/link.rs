@@ -123,29 +123,33 @@ where
     let silence = limits::silence_after(interval);
     let mut silent_at = Instant::now() + silence;
     let mut probes: Vec<oneshot::Sender<()>> = Vec::new();
+    // What came together with the hello waits in the buffer already.
+    let mut is_filled = true;
     let ended = loop {
-        tokio::select! {
-            read = wire.fill() => {
-                if let Err(ended) = read {
-                    break ended;
-                }
-                let pushes = session.pushes();
-                let took = take_frames(wire, &mut session);
-                if session.pushes() != pushes {
-                    silent_at = Instant::now() + silence;
-                }
-                // Any whole frame is a sign of life.
-                if matches!(took, Ok(frames) if frames > 0) {
-                    for probe in probes.drain(..) {
-                        let _newcomer_waits = probe.send(());
-                    }
-                }
-                // What was taken in before something ended the connection is acknowledged still.
-                let flushed = wire.flush().await;
-                if let Err(ended) = took.and(flushed) {
-                    break ended;
+        if is_filled {
+            is_filled = false;
+            let pushes = session.pushes();
+            let took = take_frames(wire, &mut session);
+            if session.pushes() != pushes {
+                silent_at = Instant::now() + silence;
+            }
+            // Any whole frame is a sign of life.
+            if matches!(took, Ok(frames) if frames > 0) {
+                for probe in probes.drain(..) {
+                    let _newcomer_waits = probe.send(());
                 }
             }
+            // What was taken in before something ended the connection is acknowledged still.
+            let flushed = wire.flush().await;
+            if let Err(ended) = took.and(flushed) {
+                break ended;
+            }
+        }
+        tokio::select! {
+            read = wire.fill() => match read {
+                Ok(()) => is_filled = true,
+                Err(ended) => break ended,
+            },
             Some(command) = inbox.recv() => match command {
                 ToConnection::Superseded { by } => break Ended::superseded(by),
                 ToConnection::Probe(answer) => {

@@ -104,4 +104,4 @@ fn narrow(number: usize) -> u32 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,0 +1,178 @@
+//! The binary as an operator meets it: settings, signals, exit codes.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+#[expect(clippy::disallowed_methods, reason = "the test runs the binary")]
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aggregator"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FLEETGAUGE_")) {
+        command.env_remove(name);
+    }
+    command.env("FLEETGAUGE_LOG_FORMAT", "json");
+    command
+}
+
+/// A running aggregator; killed when dropped.
+struct Running {
+    child: Child,
+    http: SocketAddr,
+    link: SocketAddr,
+}
+
+fn start(pairs: &[(&str, &str)]) -> Running {
+    let mut command = command();
+    command.env("FLEETGAUGE_HTTP_LISTEN", "127.0.0.1:0").env("FLEETGAUGE_LINK_LISTEN", "127.0.0.1:0");
+    command.envs(pairs.iter().copied()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let listening = log.by_ref().map(Result::unwrap).find(|line| line.contains("\"listening\"")).expect("it listens");
+    let listening: serde_json::Value = serde_json::from_str(&listening).unwrap();
+    // The pipe must not fill up.
+    std::thread::spawn(move || log.for_each(drop));
+    let address = |name: &str| listening[name].as_str().unwrap().parse().unwrap();
+    Running { child, http: address("http"), link: address("link") }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _already_gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+impl Running {
+    fn signal(&mut self, signal: rustix::process::Signal) -> (Duration, Option<i32>) {
+        let began = Instant::now();
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+        let status = self.child.wait().unwrap();
+        (began.elapsed(), status.code())
+    }
+}
+
+fn output(pairs: &[(&str, &str)], arguments: &[&str]) -> (Output, String) {
+    let output = command().args(arguments).envs(pairs.iter().copied()).output().unwrap();
+    let error = String::from_utf8(output.stderr.clone()).unwrap();
+    (output, error)
+}
+
+#[test]
+fn stop_signals_end_it_at_once_and_cleanly() {
+    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
+        let mut running = start(&[]);
+        let mut silent = TcpStream::connect(running.link).unwrap();
+        let mut idle = TcpStream::connect(running.http).unwrap();
+        idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        idle.read_exact(&mut [0; 20]).unwrap();
+        let (took, code) = running.signal(signal);
+        assert_eq!(code, Some(0));
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        let mut last_word = String::new();
+        silent.read_to_string(&mut last_word).unwrap();
+        assert!(last_word.starts_with("{\"goaway\""), "{last_word}");
+    }
+}
+
+#[track_caller]
+fn check_refused(pairs: &[(&str, &str)], arguments: &[&str], code: i32, sentence: &str) {
+    let (output, error) = output(pairs, arguments);
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    let last = error.lines().last().unwrap_or_default();
+    assert!(last.starts_with("error: ") && last.contains(sentence), "{error}");
+}
+
+#[test]
+fn wrong_settings_are_named_in_one_sentence() {
+    check_refused(&[("FLEETGAUGE_HTTP_LISTENN", "x")], &[], 78, "did you mean FLEETGAUGE_HTTP_LISTEN?");
+    check_refused(&[("FLEETGAUGE_HTTP_LISTEN", "9400")], &[], 78, "FLEETGAUGE_HTTP_LISTEN=\"9400\" is not usable");
+    check_refused(&[("FLEETGAUGE_TOMBSTONE", "long")], &[], 78, "accepted: a duration");
+    check_refused(&[("FLEETGAUGE_MAX_SCRAPES", "0")], &[], 78, "a whole number from 1 to");
+    check_refused(&[("FLEETGAUGE_LOG", "=x=")], &[], 78, "FLEETGAUGE_LOG");
+    check_refused(&[("FLEETGAUGE_TOKEN", "secret")], &[], 78, "does not enforce it");
+    check_refused(&[], &["frobnicate"], 2, "unknown argument \"frobnicate\"");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    check_refused(&[("FLEETGAUGE_HTTP_LISTEN", &address)], &[], 78, "FLEETGAUGE_HTTP_LISTEN sets another address");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let pairs = [
+        ("FLEETGAUGE_HTTP_LISTEN", "127.0.0.1:0"),
+        ("FLEETGAUGE_LINK_LISTEN", "127.0.0.1:0"),
+        ("FLEETGAUGE_DATA_DIR", file.to_str().unwrap()),
+    ];
+    check_refused(&pairs, &[], 78, "FLEETGAUGE_DATA_DIR sets another directory");
+}
+
+#[test]
+fn health_tells_the_truth() {
+    let running = start(&[]);
+    let address = running.http.to_string();
+    let (healthy, error) = output(&[("FLEETGAUGE_HTTP_LISTEN", &address)], &["health"]);
+    assert!(healthy.status.success(), "{error}");
+    drop(running);
+    check_refused(&[("FLEETGAUGE_HTTP_LISTEN", &address)], &["health"], 1, "no aggregator answers");
+}
+
+#[test]
+fn help_and_version() {
+    let (help, _) = output(&[], &["--help"]);
+    assert!(String::from_utf8(help.stdout).unwrap().contains("Examples:"));
+    let (version, _) = output(&[], &["--version"]);
+    assert_eq!(String::from_utf8(version.stdout).unwrap(), format!("aggregator {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// Says hello, pushes one sample, and hears its ack.
+fn agent(link: SocketAddr, name: &str) -> BufReader<TcpStream> {
+    let mut stream = BufReader::new(TcpStream::connect(link).unwrap());
+    let said = format!(
+        "{{\"hello\":{{\"versions\":[1,1],\"agent\":\"{name}\",\"interval_ms\":5000,\"now_ms\":0,\"mono_ms\":0,\"session\":\"s\",\"incarnation\":1}}}}
+{{\"declare\":{{\"set\":1,\"name\":\"s\",\"total\":1,\"families\":[{{\"name\":\"x\",\"type\":\"gauge\",\"series\":[{{}}]}}]}}}}
+{{\"push\":{{\"stream\":\"live\",\"seq\":1,\"measured_ms\":0,\"now_ms\":0,\"mono_ms\":0}}}}
+{{\"values\":{{\"set\":1,\"values\":[1]}}}}
+{{\"end\":{{\"seq\":1}}}}
+"
+    );
+    stream.get_mut().write_all(said.as_bytes()).unwrap();
+    let mut line = String::new();
+    while !line.contains("\"ack\"") {
+        line.clear();
+        assert!(stream.read_line(&mut line).unwrap() > 0);
+    }
+    stream
+}
+
+fn page(http: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(http).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    page
+}
+
+#[test]
+fn a_dead_host_stays_dead_over_a_restart_even_a_hard_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let pairs = [("FLEETGAUGE_DATA_DIR", dir.path().to_str().unwrap()), ("FLEETGAUGE_NAME", "muninn")];
+    let mut running = start(&pairs);
+    let mut dead = agent(running.link, "dead");
+    let _alive = agent(running.link, "alive");
+    dead.get_mut().write_all(b"{\"bye\":{}}\n").unwrap();
+    dead.read_to_string(&mut String::new()).unwrap();
+    // Written at most about a second after the change.
+    let until = Instant::now() + Duration::from_secs(10);
+    let file = dir.path().join("agents.json");
+    let says = |text: &str| std::fs::read_to_string(&file).is_ok_and(|kept| kept.contains(text));
+    while !(says("alive") && says("\\\"forget_at_ms\\\":1")) {
+        assert!(Instant::now() < until, "{:?}", std::fs::read_to_string(&file));
+        std::thread::yield_now();
+    }
+    running.signal(rustix::process::Signal::KILL);
+    let running = start(&pairs);
+    let page = page(running.http);
+    assert!(page.contains("fleetgauge_agent_up{aggregator=\"muninn\",instance=\"dead\",job=\"node\"} 0\n"), "{page}");
+    assert!(!page.contains("instance=\"alive\""), "who was there is expected back, and not called dead: {page}");
+}
