@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take to be seen, unless a test says otherwise. Generous: on a busy
 /// machine a slow test is better than a false alarm; what must be fast is measured by its test.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
