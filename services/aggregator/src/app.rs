@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
-use crate::fleet::known::KnownFile;
+use crate::fleet::known::{KnownAgent, KnownFile};
 use crate::fleet::room::Room;
 use crate::fleet::{Fleet, Rules};
 use crate::link::{Shared, moment};
@@ -63,7 +63,8 @@ pub struct App {
 }
 
 impl App {
-    /// Binds both listeners, and reads what was kept.
+    /// Binds both listeners, and reads what was kept. It is async because sockets belong to the
+    /// runtime inside which they are made.
     ///
     /// # Errors
     /// When an address or the data directory cannot be used.
@@ -76,13 +77,13 @@ impl App {
             series_max: settings.series_max,
             series_per_agent_max: settings.series_per_agent_max,
         }));
-        let http = listen(settings.http_listen, "FLEETGAUGE_HTTP_LISTEN").await?;
-        let link = listen(settings.link_listen, "FLEETGAUGE_LINK_LISTEN").await?;
-        let known = settings.data_dir.clone().map(|dir| {
-            let file = KnownFile::open(&dir).and_then(|file| Ok((file.load()?, file)));
-            file.map_err(|error| BindError::Data { dir, error })
-        });
-        let known = match known.transpose()? {
+        let http = listen(settings.http_listen, "FLEETGAUGE_HTTP_LISTEN")?;
+        let link = listen(settings.link_listen, "FLEETGAUGE_LINK_LISTEN")?;
+        let known = match settings.data_dir.clone() {
+            Some(dir) => Some(open_known(dir).await?),
+            None => None,
+        };
+        let known = match known {
             Some((agents, file)) => {
                 fleet.recall(agents, moment());
                 Some(file)
@@ -139,8 +140,29 @@ impl App {
     }
 }
 
-async fn listen(address: SocketAddr, variable: &'static str) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|error| BindError::Listen { address, variable, error })
+/// Opens the list of known agents in this directory, and reads it.
+async fn open_known(dir: PathBuf) -> Result<(Vec<KnownAgent>, KnownFile), BindError> {
+    let opened = {
+        let dir = dir.clone();
+        tokio::task::spawn_blocking(move || KnownFile::open(&dir).and_then(|file| Ok((file.load()?, file))))
+    };
+    let opened = opened.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+    opened.map_err(|error| BindError::Data { dir, error })
+}
+
+/// Connections that may wait to be accepted. When a fleet comes back all at once, each one over
+/// the system's usual 128 would wait a second for its next try.
+const BACKLOG: u32 = 4096;
+
+fn listen(address: SocketAddr, variable: &'static str) -> Result<TcpListener, BindError> {
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bind().map_err(|error| BindError::Listen { address, variable, error })
 }
 
 /// Lets go of what is over, and keeps the list of known agents up to date on disk.

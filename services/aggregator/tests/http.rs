@@ -1,4 +1,5 @@
 //! HTTP as a client sees it: real sockets, raw bytes.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
 
 use std::io::Read;
 use std::time::{Duration, Instant};

@@ -1,57 +1,14 @@
 //! The binary as an operator meets it: settings, signals, exit codes.
+#![expect(clippy::unwrap_used, reason = "test code")]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Output, Stdio};
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
-#[expect(clippy::disallowed_methods, reason = "the test runs the binary")]
-fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_aggregator"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FLEETGAUGE_")) {
-        command.env_remove(name);
-    }
-    command.env("FLEETGAUGE_LOG_FORMAT", "json");
-    command
-}
-
-/// A running aggregator; killed when dropped.
-struct Running {
-    child: Child,
-    http: SocketAddr,
-    link: SocketAddr,
-}
-
-fn start(pairs: &[(&str, &str)]) -> Running {
-    let mut command = command();
-    command.env("FLEETGAUGE_HTTP_LISTEN", "127.0.0.1:0").env("FLEETGAUGE_LINK_LISTEN", "127.0.0.1:0");
-    command.envs(pairs.iter().copied()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-    let listening = log.by_ref().map(Result::unwrap).find(|line| line.contains("\"listening\"")).expect("it listens");
-    let listening: serde_json::Value = serde_json::from_str(&listening).unwrap();
-    // The pipe must not fill up.
-    std::thread::spawn(move || log.for_each(drop));
-    let address = |name: &str| listening[name].as_str().unwrap().parse().unwrap();
-    Running { child, http: address("http"), link: address("link") }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _already_gone = self.child.kill();
-        let _reaped = self.child.wait();
-    }
-}
-
-impl Running {
-    fn signal(&mut self, signal: rustix::process::Signal) -> (Duration, Option<i32>) {
-        let began = Instant::now();
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).unwrap();
-        let status = self.child.wait().unwrap();
-        (began.elapsed(), status.code())
-    }
-}
+use common::{agent, command, page, start};
 
 fn output(pairs: &[(&str, &str)], arguments: &[&str]) -> (Output, String) {
     let output = command().args(arguments).envs(pairs.iter().copied()).output().unwrap();
@@ -123,34 +80,6 @@ fn help_and_version() {
     assert!(String::from_utf8(help.stdout).unwrap().contains("Examples:"));
     let (version, _) = output(&[], &["--version"]);
     assert_eq!(String::from_utf8(version.stdout).unwrap(), format!("aggregator {}\n", env!("CARGO_PKG_VERSION")));
-}
-
-/// Says hello, pushes one sample, and hears its ack.
-fn agent(link: SocketAddr, name: &str) -> BufReader<TcpStream> {
-    let mut stream = BufReader::new(TcpStream::connect(link).unwrap());
-    let said = format!(
-        "{{\"hello\":{{\"versions\":[1,1],\"agent\":\"{name}\",\"interval_ms\":5000,\"now_ms\":0,\"mono_ms\":0,\"session\":\"s\",\"incarnation\":1}}}}
-{{\"declare\":{{\"set\":1,\"name\":\"s\",\"total\":1,\"families\":[{{\"name\":\"x\",\"type\":\"gauge\",\"series\":[{{}}]}}]}}}}
-{{\"push\":{{\"stream\":\"live\",\"seq\":1,\"measured_ms\":0,\"now_ms\":0,\"mono_ms\":0}}}}
-{{\"values\":{{\"set\":1,\"values\":[1]}}}}
-{{\"end\":{{\"seq\":1}}}}
-"
-    );
-    stream.get_mut().write_all(said.as_bytes()).unwrap();
-    let mut line = String::new();
-    while !line.contains("\"ack\"") {
-        line.clear();
-        assert!(stream.read_line(&mut line).unwrap() > 0);
-    }
-    stream
-}
-
-fn page(http: SocketAddr) -> String {
-    let mut stream = TcpStream::connect(http).unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-    let mut page = String::new();
-    stream.read_to_string(&mut page).unwrap();
-    page
 }
 
 #[test]
