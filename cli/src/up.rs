@@ -1,0 +1,136 @@
+//! `fleetgauge up`: an aggregator and some agents in one process. Nothing to configure, nothing
+//! but loopback, nothing left running.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use aggregator::{App, BindError};
+use clap::Args;
+use lifecycle::{Settings, SettingsError, exit};
+use protocol::AgentName;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// Run an aggregator and some agents in this process, for a first look.
+///
+/// The aggregator listens on loopback only, and every agent measures this host.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  fleetgauge up
+  fleetgauge up --agents 5
+  FLEETGAUGE_HTTP_LISTEN=127.0.0.1:9500 FLEETGAUGE_INTERVAL=1s fleetgauge up")]
+pub(crate) struct Up {
+    /// How many agents to run; with more than one they are called HOST-1, HOST-2, …
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    agents: u16,
+}
+
+/// How long agents may take to say `bye`.
+const FAREWELL: Duration = Duration::from_millis(300);
+
+impl Up {
+    pub(crate) fn run(&self) -> ExitCode {
+        let settings = match settings() {
+            Ok(settings) => settings,
+            Err(error) => return exit::because(exit::SETTINGS, error),
+        };
+        lifecycle::limits::raise_open_files();
+        let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return exit::because(exit::FAILED, format!("cannot start: {error}")),
+        };
+        let code = runtime.block_on(self.serve(&settings));
+        runtime.shutdown_timeout(Duration::from_millis(100));
+        code
+    }
+
+    async fn serve(&self, settings: &Settings) -> ExitCode {
+        let resolved = aggregator::Settings::resolve(settings)
+            .and_then(|aggregator| Ok((aggregator, agent::Settings::resolve(settings)?)));
+        let (aggregator, agent) = match resolved {
+            Ok(resolved) => resolved,
+            Err(error) => return exit::because(exit::SETTINGS, error),
+        };
+        let data_dir = aggregator.data_dir.clone();
+        let app = match App::bind(aggregator).await {
+            Ok(app) => app,
+            Err(error @ (BindError::Listen { .. } | BindError::Data { .. })) => {
+                return exit::because(exit::SETTINGS, error);
+            }
+            Err(error) => return exit::because(exit::FAILED, error),
+        };
+        let (stop, stopping) = watch::channel(false);
+        let mut agents = match self.agents(&agent, &app, &stopping) {
+            Ok(agents) => agents,
+            Err(error) => return exit::because(exit::FAILED, error),
+        };
+        self.greet(&app, data_dir.as_deref());
+        app.run(async {
+            lifecycle::stop::signal().await;
+            // Agents first: a page without them is what a clean stop looks like.
+            stop.send_replace(true);
+            let farewell = async { while agents.join_next().await.is_some() {} };
+            if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+                tracing::warn!("some agents did not stop in time");
+            }
+        })
+        .await;
+        ExitCode::SUCCESS
+    }
+
+    /// Starts the agents, all of which push to this process's aggregator.
+    fn agents(
+        &self,
+        template: &agent::Settings,
+        app: &App,
+        stopping: &watch::Receiver<bool>,
+    ) -> Result<JoinSet<()>, String> {
+        let link = app.link_addr();
+        let target = agent::Target { host: link.ip().to_string(), port: link.port() };
+        let mut agents = JoinSet::new();
+        for number in 1..=self.agents {
+            let name =
+                if self.agents == 1 { template.agent.to_string() } else { format!("{}-{number}", template.agent) };
+            let settings = agent::Settings {
+                agent: AgentName::parse(&name).map_err(|error| error.to_string())?,
+                aggregators: vec![target.clone()],
+                ..template.clone()
+            };
+            let agent = agent::Agent::new(settings).map_err(|error| error.to_string())?;
+            let mut stopping = stopping.clone();
+            agents.spawn(agent.run(async move {
+                // An error means that nobody is left to say it.
+                let _said = stopping.wait_for(|stop| *stop).await.is_ok();
+            }));
+        }
+        Ok(agents)
+    }
+
+    /// Where to look.
+    #[expect(clippy::print_stdout, reason = "this is what the command was run for")]
+    fn greet(&self, app: &App, data_dir: Option<&std::path::Path>) {
+        let (http, link) = (app.http_addr(), app.link_addr());
+        let agents = if self.agents == 1 { "1 agent".to_owned() } else { format!("{} agents", self.agents) };
+        println!("FleetGauge is up, with {agents} on this host.\n");
+        println!("  the page       http://{http}/metrics");
+        println!("  who is there   http://{http}/api/v1/agents");
+        println!("  more agents    FLEETGAUGE_AGGREGATOR={link} FLEETGAUGE_AGENT=another agent");
+        if let Some(dir) = data_dir {
+            println!("  data           {}", dir.display());
+        }
+        println!("\nCtrl-C stops it.");
+    }
+}
+
+/// The environment's settings, with defaults for a first look.
+fn settings() -> Result<Settings, SettingsError> {
+    let mut settings = Settings::from_environment()?
+        .with_default("FLEETGAUGE_HTTP_LISTEN", "127.0.0.1:9400")
+        .with_default("FLEETGAUGE_LINK_LISTEN", "127.0.0.1:9401")
+        .with_default("FLEETGAUGE_LOG", "warn");
+    if let Some(dir) = dirs::state_dir().or_else(dirs::data_local_dir) {
+        settings = settings.with_default("FLEETGAUGE_DATA_DIR", &dir.join("fleetgauge").to_string_lossy());
+    }
+    lifecycle::logging::start(&settings)?;
+    Ok(settings)
+}

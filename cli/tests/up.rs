@@ -1,0 +1,89 @@
+//! `fleetgauge up` as a newcomer meets it.
+#![expect(clippy::unwrap_used, reason = "test code")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+#[expect(clippy::disallowed_methods, reason = "the test runs the binary")]
+fn command(state: &tempfile::TempDir) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fleetgauge"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FLEETGAUGE_")) {
+        command.env_remove(name);
+    }
+    command.env("XDG_STATE_HOME", state.path()).env("FLEETGAUGE_LINK_LISTEN", "127.0.0.1:0");
+    command
+}
+
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _already_gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+fn page(http: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(http).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    page
+}
+
+#[test]
+fn a_first_look_works_within_two_seconds_and_ends_within_one() {
+    let state = tempfile::tempdir().unwrap();
+    let began = Instant::now();
+    let mut command = command(&state);
+    command.args(["up", "--agents", "3"]).env("FLEETGAUGE_HTTP_LISTEN", "127.0.0.1:0").env("FLEETGAUGE_AGENT", "h");
+    let mut up = Killed(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut said = BufReader::new(up.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let line = said.find(|line| line.contains("the page")).unwrap();
+    let http: SocketAddr = line.split("http://").nth(1).unwrap().trim_end_matches("/metrics").parse().unwrap();
+    let is_full = |page: &str| {
+        (1..=3).all(|n| {
+            page.contains(&format!("fleetgauge_agent_up{{aggregator=\"{}\"", hostname()))
+                && page.contains(&format!("instance=\"h-{n}\",job=\"node\"}} 1\n"))
+                && page.contains(&format!("host_load1{{instance=\"h-{n}\""))
+        })
+    };
+    while !is_full(&page(http)) {
+        assert!(began.elapsed() < Duration::from_secs(2), "{}", page(http));
+        std::thread::yield_now();
+    }
+    assert!(state.path().join("fleetgauge").is_dir() || !cfg!(target_os = "linux"));
+    let stopped = Instant::now();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&up.0), rustix::process::Signal::TERM).unwrap();
+    assert_eq!(up.0.wait().unwrap().code(), Some(0));
+    assert!(stopped.elapsed() < Duration::from_secs(1), "{:?}", stopped.elapsed());
+}
+
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[track_caller]
+fn check_refused(pairs: &[(&str, &str)], arguments: &[&str], code: i32, sentence: &str) {
+    let state = tempfile::tempdir().unwrap();
+    let output = command(&state).args(arguments).envs(pairs.iter().copied()).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    assert!(error.contains(sentence), "{error}");
+}
+
+#[test]
+fn what_is_wrong_is_said_in_a_sentence() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let sentence = format!(
+        "cannot listen on {address} (Address already in use (os error 98)); FLEETGAUGE_HTTP_LISTEN sets another"
+    );
+    check_refused(&[("FLEETGAUGE_HTTP_LISTEN", &address)], &["up"], 78, &sentence);
+    check_refused(&[("FLEETGAUGE_INTERVALL", "5s")], &["up"], 78, "did you mean FLEETGAUGE_INTERVAL?");
+    check_refused(&[], &["up", "--agents", "0"], 2, "0 is not in 1..=1000");
+    check_refused(&[], &["down"], 2, "unrecognized subcommand 'down'");
+    check_refused(&[], &[], 2, "Usage: fleetgauge <COMMAND>");
+}

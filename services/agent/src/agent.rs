@@ -1,0 +1,96 @@
+//! Puts an agent together and runs it.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+
+use crate::clock;
+use crate::collect::files::Roots;
+use crate::collect::scheduler::{Scheduler, Stop};
+use crate::collect::{self, Collector};
+use crate::mailbox::Mailbox;
+use crate::settings::Settings;
+use crate::telemetry::Telemetry;
+use crate::uplink::{Identity, TcpConnect, Uplink};
+
+/// Why an agent cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// No random numbers, so no session of its own.
+    #[error("the system gives no random numbers: {0}")]
+    Random(String),
+}
+
+/// An agent that is ready to run.
+pub struct Agent {
+    settings: Arc<Settings>,
+    collectors: Vec<Box<dyn Collector>>,
+    telemetry: Arc<Telemetry>,
+    identity: Identity,
+    seed: u64,
+}
+
+impl Agent {
+    /// An agent with its own collectors, metrics and identity. It does nothing yet.
+    ///
+    /// # Errors
+    /// When the system gives no random numbers.
+    pub fn new(settings: Settings) -> Result<Self, AgentError> {
+        let mut random = [0; 24];
+        getrandom::fill(&mut random).map_err(|error| AgentError::Random(error.to_string()))?;
+        let (session, seed) = random.split_at(16);
+        let seed = seed.iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte));
+        let session = session.iter().map(|byte| format!("{byte:02x}")).collect();
+        let incarnation = u64::try_from(lifecycle::clock::unix_ms()).unwrap_or(0);
+        Ok(Self {
+            collectors: collect::all(settings.interval),
+            settings: Arc::new(settings),
+            telemetry: Arc::new(Telemetry::new()),
+            identity: Identity { session, incarnation },
+            seed,
+        })
+    }
+
+    /// Collects and pushes until told to stop, then says `bye`. It is back within half a second
+    /// of the stop, whatever hangs: a thread that hangs on a dead mount is left behind.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self { settings, collectors, telemetry, identity, seed } = self;
+        let mut stop = pin!(stop);
+        // Whoever reads "agent starts" may already send a signal: it is listened for before.
+        tokio::select! {
+            biased;
+            () = &mut stop => return,
+            () = std::future::ready(()) => {}
+        }
+        let aggregators: Vec<String> = settings.aggregators.iter().map(ToString::to_string).collect();
+        tracing::info!(
+            agent = %settings.agent,
+            aggregators = aggregators.join(","),
+            interval_ms = u64::try_from(settings.interval.as_millis()).unwrap_or(u64::MAX),
+            collectors = collectors.len(),
+            "agent starts"
+        );
+        let mailbox = Arc::new(Mailbox::default());
+        let collecting = Arc::new(Stop::default());
+        let roots = Roots::new(settings.host_root.as_deref());
+        let scheduler = Scheduler::new(collectors, roots, settings.interval, Arc::clone(&telemetry));
+        let thread = {
+            let (mailbox, collecting) = (Arc::clone(&mailbox), Arc::clone(&collecting));
+            let name = std::thread::Builder::new().name("schedule".to_owned()).stack_size(256 * 1024);
+            name.spawn(move || scheduler.run(clock::now, &mailbox, &collecting))
+        };
+        if let Err(error) = thread {
+            tracing::error!(%error, "cannot start the thread that collects");
+            return;
+        }
+        let connect = TcpConnect::new(settings.interval);
+        let mut uplink = Uplink::new(connect, settings, identity, mailbox, telemetry, clock::now, seed);
+        tokio::select! {
+            () = uplink.run() => {}
+            () = &mut stop => {}
+        }
+        collecting.stop();
+        uplink.farewell().await;
+        tracing::info!("agent stopped");
+    }
+}

@@ -1,0 +1,45 @@
+//! The clocks of an agent, read in one place.
+
+use std::time::Duration;
+
+/// One moment by both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// The wall clock, Unix milliseconds: right or wrong, and it may step.
+    pub wall_ms: i64,
+    /// A clock that never steps and goes on while the host sleeps, milliseconds from any start.
+    pub mono_ms: u64,
+}
+
+impl Moment {
+    /// How long ago this was, by the clock that never steps.
+    #[must_use]
+    pub fn age_at(self, now: Self) -> Duration {
+        Duration::from_millis(now.mono_ms.saturating_sub(self.mono_ms))
+    }
+}
+
+/// Now.
+#[must_use]
+pub fn now() -> Moment {
+    Moment { wall_ms: lifecycle::clock::unix_ms(), mono_ms: mono_ms() }
+}
+
+/// Time since boot, sleep included: what was measured before a laptop slept must not look fresh
+/// when it wakes.
+#[cfg(target_os = "linux")]
+fn mono_ms() -> u64 {
+    use rustix::time::{ClockId, clock_gettime};
+    let time = clock_gettime(ClockId::Boottime);
+    let (seconds, nanos) = (u64::try_from(time.tv_sec).unwrap_or(0), u64::try_from(time.tv_nsec).unwrap_or(0));
+    seconds * 1000 + nanos / 1_000_000
+}
+
+/// Time since the first call; other systems' boot clocks need more than the standard library.
+#[cfg(not(target_os = "linux"))]
+fn mono_ms() -> u64 {
+    use std::sync::OnceLock;
+    use std::time::Instant;
+    static START: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
+}

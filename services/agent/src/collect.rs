@@ -1,0 +1,118 @@
+//! The frame of the collectors: what one is, and which ones there are.
+//!
+//! A collector is one file: a pure function from text to series, and `read` at the edge, which
+//! gets the text from files below the configured roots. Collectors read files and make system
+//! calls; none ever runs a program, opens a socket, needs root or writes anything.
+//! Whatever a file holds, they report what can be read and say what could not.
+
+pub mod batch;
+mod crew;
+pub mod error;
+pub mod files;
+pub mod scheduler;
+#[cfg(test)]
+pub(crate) mod testing;
+mod vitals;
+
+#[cfg(target_os = "linux")]
+mod cpu;
+#[cfg(target_os = "linux")]
+mod diskstats;
+#[cfg(target_os = "linux")]
+mod filesystem;
+#[cfg(target_os = "linux")]
+mod loadavg;
+#[cfg(target_os = "linux")]
+mod meminfo;
+#[cfg(target_os = "linux")]
+mod mounts;
+#[cfg(target_os = "linux")]
+mod netdev;
+#[cfg(target_os = "linux")]
+mod proc_stat;
+#[cfg(target_os = "linux")]
+mod stat;
+#[cfg(target_os = "linux")]
+mod time;
+#[cfg(target_os = "linux")]
+mod uname;
+
+#[cfg(all(test, target_os = "linux"))]
+mod golden_tests;
+
+use std::time::Duration;
+
+use batch::Batch;
+use error::CollectError;
+use files::Roots;
+
+/// Something that can be measured.
+pub trait Collector: Send {
+    /// Its name: of the set that it fills, and the `collector` label of metrics about it.
+    fn name(&self) -> &'static str;
+
+    /// How often it is read; `None`: for every push.
+    fn every(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Does it show `node_*` families? Then it also gets the metrics that tell of collectors there.
+    fn is_node(&self) -> bool {
+        true
+    }
+
+    /// Measures.
+    ///
+    /// # Errors
+    /// The first thing that went wrong; what stands in the batch is reported all the same.
+    fn read(&mut self, roots: &Roots, out: &mut Batch) -> Result<(), CollectError>;
+}
+
+/// All collectors that this system has.
+#[must_use]
+pub fn all(interval: Duration) -> Vec<Box<dyn Collector>> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::sync::{Arc, Mutex};
+        let survey = Arc::new(Mutex::new(mounts::Survey::new(interval)));
+        vec![
+            Box::new(vitals::Vitals::new(Arc::clone(&survey))),
+            Box::new(cpu::Cpu::new()),
+            Box::new(diskstats::Diskstats::new()),
+            Box::new(filesystem::Filesystem::new(survey)),
+            Box::new(loadavg::Loadavg::new()),
+            Box::new(meminfo::Meminfo::new()),
+            Box::new(netdev::Netdev::new()),
+            Box::new(stat::Stat::new()),
+            Box::new(time::Time::default()),
+            Box::new(uname::Uname),
+        ]
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = interval;
+        vec![Box::new(vitals::Vitals::new())]
+    }
+}
+
+/// A decimal number with a fraction or without; no infinity, no NaN, no sign.
+#[cfg(target_os = "linux")]
+fn number(word: &str) -> Option<f64> {
+    word.bytes().next().filter(u8::is_ascii_digit).and_then(|_| word.parse().ok())
+}
+
+/// A whole number as the kernel prints its counters.
+#[cfg(target_os = "linux")]
+#[expect(clippy::cast_precision_loss, reason = "samples are f64; counters beyond 2^53 are rounded")]
+fn whole(word: &str) -> Option<f64> {
+    word.parse::<u64>().ok().map(|number| number as f64)
+}
+
+/// Says on the page that a collector could only see its own namespace, not the host's.
+#[cfg(target_os = "linux")]
+fn note_fallback(collector: &str, own: bool, roots: &Roots, out: &mut Batch) {
+    if own && roots.foreign {
+        let help = "1 where a collector shows the agent's own namespace, because the host's is hidden from it.";
+        out.gauge("fleetgauge_collector_own_namespace", help, &[("collector", collector)], 1.0);
+    }
+}

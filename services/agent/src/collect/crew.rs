@@ -1,0 +1,188 @@
+//! A few threads that do work which may hang: a system call on a dead mount never comes back,
+//! and nothing can end it. The one who waits waits only until a deadline; a thread that hangs is
+//! left to its work, another takes over, and there are never more than a fixed number of them.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// When nothing came for this long, and work waits, another thread is started: ordinary work
+/// takes microseconds.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// Collectors and system calls need little; 60 agents in one process should not reserve much.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// Threads for jobs `J` that give results `R`.
+#[derive(Debug)]
+pub(super) struct Crew<J, R> {
+    shared: Arc<Shared<J>>,
+    results: Receiver<R>,
+    sender: SyncSender<R>,
+    work: fn(J) -> R,
+    name: &'static str,
+    threads_max: usize,
+}
+
+#[derive(Debug)]
+struct Shared<J> {
+    state: Mutex<State<J>>,
+    wake: Condvar,
+}
+
+#[derive(Debug)]
+struct State<J> {
+    queue: VecDeque<J>,
+    threads: usize,
+    idle: usize,
+    closed: bool,
+}
+
+impl<J> Shared<J> {
+    fn state(&self) -> MutexGuard<'_, State<J>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<J: Send + 'static, R: Send + 'static> Crew<J, R> {
+    /// A crew of at most `threads_max`, none of which is started yet. At most `jobs_max` jobs may
+    /// be under way at one time: the results of that many always have room.
+    #[must_use]
+    pub(super) fn new(name: &'static str, threads_max: usize, jobs_max: usize, work: fn(J) -> R) -> Self {
+        let (sender, results) = sync_channel(jobs_max);
+        let state = State { queue: VecDeque::new(), threads: 0, idle: 0, closed: false };
+        let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new() });
+        Self { shared, results, sender, work, name, threads_max }
+    }
+
+    /// Hands over a job. The caller keeps to `jobs_max` by counting what came back.
+    pub(super) fn submit(&self, job: J) {
+        let mut state = self.shared.state();
+        state.queue.push_back(job);
+        let starved = state.threads == 0;
+        drop(state);
+        if starved {
+            self.reinforce();
+        } else {
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// The next result, unless none comes before the deadline.
+    pub(super) fn next_before(&self, deadline: Instant) -> Option<R> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.results.recv_timeout(left.min(PATIENCE)) {
+                Ok(result) => return Some(result),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) if left <= PATIENCE => return None,
+                Err(RecvTimeoutError::Timeout) => self.reinforce(),
+            }
+        }
+    }
+
+    /// A result that is already there.
+    pub(super) fn next_ready(&self) -> Option<R> {
+        self.results.try_recv().ok()
+    }
+
+    /// Starts one more thread if work waits, nobody is free for it and there may be one more.
+    fn reinforce(&self) {
+        let mut state = self.shared.state();
+        if state.queue.is_empty() || state.idle > 0 || state.threads >= self.threads_max {
+            return;
+        }
+        state.threads += 1;
+        drop(state);
+        let (shared, sender, work) = (Arc::clone(&self.shared), self.sender.clone(), self.work);
+        let thread = std::thread::Builder::new().name(self.name.to_owned()).stack_size(STACK_BYTES);
+        if let Err(error) = thread.spawn(move || serve(&shared, &sender, work)) {
+            self.shared.state().threads -= 1;
+            tracing::warn!(%error, "cannot start a thread that collects");
+        }
+    }
+}
+
+/// What one thread does: job after job, until the crew is dropped or another thread is free too.
+fn serve<J, R>(shared: &Shared<J>, results: &SyncSender<R>, work: fn(J) -> R) {
+    loop {
+        let mut state = shared.state();
+        let job = loop {
+            if state.closed {
+                return;
+            }
+            if let Some(job) = state.queue.pop_front() {
+                break job;
+            }
+            if state.idle > 0 {
+                // It came back from a hang and finds its work taken over.
+                state.threads -= 1;
+                return;
+            }
+            state.idle += 1;
+            state = shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+        };
+        drop(state);
+        if results.send(work(job)).is_err() {
+            return;
+        }
+    }
+}
+
+impl<J, R> Drop for Crew<J, R> {
+    /// Free threads end now, one that hangs when it comes back or with the process.
+    fn drop(&mut self) {
+        self.shared.state().closed = true;
+        self.shared.wake.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Does not come back before the test lets go.
+    struct Hang(Option<Arc<Mutex<()>>>, u32);
+
+    fn work(job: Hang) -> u32 {
+        if let Some(gate) = job.0 {
+            drop(gate.lock());
+        }
+        job.1
+    }
+
+    #[test]
+    fn a_job_that_hangs_keeps_no_other_from_its_result() {
+        let gate = Arc::new(Mutex::new(()));
+        let held = gate.lock().unwrap();
+        let crew = Crew::new("test", 2, 8, work);
+        crew.submit(Hang(Some(Arc::clone(&gate)), 0));
+        for number in 1..=5 {
+            crew.submit(Hang(None, number));
+        }
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let got: Vec<u32> = (1..=5).filter_map(|_| crew.next_before(deadline)).collect();
+        assert_eq!(got, [1, 2, 3, 4, 5]);
+        assert_eq!(crew.next_before(Instant::now() + Duration::from_millis(1)), None);
+        drop(held);
+        assert_eq!(crew.next_before(deadline), Some(0), "late, but it came back");
+    }
+
+    #[test]
+    fn the_number_of_threads_has_a_limit() {
+        let gate = Arc::new(Mutex::new(()));
+        let held = gate.lock().unwrap();
+        let crew = Crew::new("test", 2, 8, work);
+        for number in 0..4 {
+            crew.submit(Hang(Some(Arc::clone(&gate)), number));
+        }
+        assert_eq!(crew.next_before(Instant::now() + PATIENCE * 4), None);
+        assert_eq!(crew.shared.state().threads, 2);
+        drop(held);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut got: Vec<u32> = (0..4).filter_map(|_| crew.next_before(deadline)).collect();
+        got.sort_unstable();
+        assert_eq!(got, [0, 1, 2, 3]);
+    }
+}

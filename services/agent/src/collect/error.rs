@@ -1,0 +1,87 @@
+//! What can go wrong with a reading. A collector reports what it can read all the same.
+
+use std::io;
+use std::path::Path;
+
+/// Why a collector has nothing, or not everything, to say.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CollectError {
+    /// A file or a system call that gave an error.
+    #[error("{what}: {error}")]
+    Unreadable {
+        /// The path or the call.
+        what: String,
+        /// The system's words.
+        error: String,
+    },
+    /// A file with something else in it than expected.
+    #[error("{what}: cannot make sense of {text:?}")]
+    Malformed {
+        /// The file.
+        what: String,
+        /// What stands there, its beginning.
+        text: String,
+    },
+    /// A file over the limit; what came before the limit was used.
+    #[error("{what}: longer than {max} bytes, the rest is not read")]
+    TooLong {
+        /// The file.
+        what: String,
+        /// The limit.
+        max: usize,
+    },
+    /// A mistake in the collector itself.
+    #[error("the collector panicked")]
+    Panicked,
+}
+
+impl CollectError {
+    /// An error of the system at a path.
+    #[must_use]
+    pub fn at(path: &Path, error: &io::Error) -> Self {
+        Self::Unreadable { what: path.display().to_string(), error: error.to_string() }
+    }
+
+    /// Text that makes no sense.
+    #[must_use]
+    pub fn malformed(what: &str, text: &str) -> Self {
+        Self::Malformed { what: what.to_owned(), text: text.chars().take(80).collect() }
+    }
+
+    /// Which kind it is, so that the log says each kind once per collector.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "unreadable",
+            Self::Malformed { .. } => "malformed",
+            Self::TooLong { .. } => "too_long",
+            Self::Panicked => "panicked",
+        }
+    }
+}
+
+/// Keeps the first thing that went wrong while a collector goes on with the rest.
+#[derive(Debug, Default)]
+pub struct Faults {
+    first: Option<CollectError>,
+}
+
+impl Faults {
+    /// Remembers an error, unless there was one before.
+    pub fn note(&mut self, error: CollectError) {
+        self.first.get_or_insert(error);
+    }
+
+    /// The value, or `None` and the error remembered.
+    pub fn check<T>(&mut self, result: Result<T, CollectError>) -> Option<T> {
+        result.map_err(|error| self.note(error)).ok()
+    }
+
+    /// Did nothing go wrong?
+    ///
+    /// # Errors
+    /// The first thing that did.
+    pub fn into_result(self) -> Result<(), CollectError> {
+        self.first.map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,238 @@
+//! Where a host's files are, and how they are read: bounded, and without a new buffer each time.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::error::{CollectError, Faults};
+
+/// Longest file that is read. The largest known is `/proc/stat` of a host with thousands of
+/// interrupts, at about 100 KiB.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
+/// Longest chain of symbolic links that is followed.
+const LINKS_MAX: usize = 8;
+
+/// Where the files of the measured host are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Roots {
+    /// Its `/`.
+    pub root: PathBuf,
+    /// Its `/proc`.
+    pub proc: PathBuf,
+    /// Its `/sys`.
+    pub sys: PathBuf,
+    /// Is it another system than the one that this process sees as its own (a container that
+    /// looks at its host)?
+    pub foreign: bool,
+}
+
+impl Roots {
+    /// The host on which the process runs, or the one whose `/` is mounted at `host_root`.
+    #[must_use]
+    pub fn new(host_root: Option<&Path>) -> Self {
+        let root = host_root.unwrap_or(Path::new("/")).to_path_buf();
+        Self { proc: root.join("proc"), sys: root.join("sys"), foreign: root != Path::new("/"), root }
+    }
+
+    /// A path of the host, symbolic links resolved as the host would: an absolute one starts at
+    /// the host's root, not at ours.
+    #[must_use]
+    pub fn resolve(&self, path: &str) -> PathBuf {
+        let mut at = self.root.join(path);
+        for _ in 0..LINKS_MAX {
+            let Ok(target) = std::fs::read_link(&at) else { break };
+            at = match target.strip_prefix("/") {
+                Ok(absolute) => self.root.join(absolute),
+                Err(_) => at.parent().unwrap_or(&self.root).join(target),
+            };
+        }
+        at
+    }
+}
+
+/// A file below `/proc` or `/sys` that is read again and again: it stays open and is read anew
+/// from its start, which makes the kernel write it anew.
+#[derive(Debug)]
+pub struct Source {
+    path: &'static str,
+    file: Option<File>,
+    buffer: Vec<u8>,
+    lossy: String,
+    max: usize,
+}
+
+impl Source {
+    /// The file at a path relative to what [`Source::read`] is given.
+    #[must_use]
+    pub fn new(path: &'static str) -> Self {
+        Self { path, file: None, buffer: Vec::new(), lossy: String::new(), max: FILE_BYTES_MAX }
+    }
+
+    /// Its path below the base.
+    #[must_use]
+    pub fn path(&self) -> &'static str {
+        self.path
+    }
+
+    /// Reads all of it, as bytes. A file over the limit gives its whole lines within the limit.
+    ///
+    /// # Errors
+    /// When it cannot be opened or read.
+    pub fn bytes(&mut self, base: &Path, faults: &mut Faults) -> Result<&[u8], CollectError> {
+        let failed = |error: &io::Error| CollectError::at(&base.join(self.path), error);
+        let mut reopened = self.file.is_none();
+        loop {
+            let file = match self.file.take() {
+                Some(file) => file,
+                None => File::open(base.join(self.path)).map_err(|error| failed(&error))?,
+            };
+            match fill(&file, &mut self.buffer, self.max) {
+                Ok(()) => {
+                    self.file = Some(file);
+                    break;
+                }
+                // What it was opened for may be gone and have come back.
+                Err(_) if !reopened => reopened = true,
+                Err(error) => return Err(failed(&error)),
+            }
+        }
+        if self.buffer.len() > self.max {
+            let end = self.buffer.iter().take(self.max).rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            self.buffer.truncate(end);
+            faults.note(CollectError::TooLong { what: self.path.to_owned(), max: self.max });
+        }
+        Ok(&self.buffer)
+    }
+
+    /// Reads all of it, as text; what is no UTF-8 becomes U+FFFD and a fault.
+    /// `None` (and a fault) when it cannot be read.
+    pub fn text(&mut self, base: &Path, faults: &mut Faults) -> Option<&str> {
+        match self.bytes(base, faults) {
+            Ok(_) => {}
+            Err(error) => {
+                faults.note(error);
+                return None;
+            }
+        }
+        if let Err(error) = std::str::from_utf8(&self.buffer) {
+            faults.note(CollectError::Malformed { what: self.path.to_owned(), text: error.to_string() });
+            self.lossy.clear();
+            self.lossy.push_str(&String::from_utf8_lossy(&self.buffer));
+            return Some(&self.lossy);
+        }
+        std::str::from_utf8(&self.buffer).ok()
+    }
+}
+
+/// Reads from the start of a file up to one byte over the limit.
+fn fill(file: &File, buffer: &mut Vec<u8>, max: usize) -> io::Result<()> {
+    if buffer.is_empty() {
+        buffer.resize(4096, 0);
+    } else {
+        buffer.resize(buffer.capacity(), 0);
+    }
+    let mut len = 0;
+    loop {
+        let room = buffer.get_mut(len..).unwrap_or_default();
+        let got = read_at(file, room, len as u64)?;
+        len += got;
+        if got == 0 || len > max {
+            buffer.truncate(len);
+            return Ok(());
+        }
+        if len == buffer.len() {
+            buffer.resize((buffer.len() * 2).min(max + 1 + 4096), 0);
+        }
+    }
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, room: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, room, offset)
+}
+
+#[cfg(not(unix))]
+fn read_at(file: &File, room: &mut [u8], offset: u64) -> io::Result<usize> {
+    use std::io::{Seek, SeekFrom};
+    let mut file = file;
+    file.seek(SeekFrom::Start(offset))?;
+    file.read(room)
+}
+
+/// Reads a small file once (an attribute of a device): its text without the last newline.
+///
+/// # Errors
+/// When it cannot be read. Not being there is an error too, of kind `NotFound`.
+pub fn attribute(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(4096).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+}
+
+/// The names in a directory, sorted, at most `max` of them.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn names(path: &Path, max: usize) -> io::Result<Vec<String>> {
+    let entries = std::fs::read_dir(path)?.take(max).filter_map(Result::ok);
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn host() -> (tempfile::TempDir, Roots) {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("proc")).unwrap();
+        let roots = Roots::new(Some(root.path()));
+        (root, roots)
+    }
+
+    #[test]
+    fn a_source_is_read_anew_each_time() {
+        let (_root, roots) = host();
+        let mut source = Source::new("x");
+        let read = |source: &mut Source| source.text(&roots.proc, &mut Faults::default()).map(str::to_owned);
+        assert_eq!(read(&mut source), None);
+        for text in ["one\n".to_owned(), String::new(), "long ".repeat(5000), "short".to_owned()] {
+            std::fs::write(roots.proc.join("x"), &text).unwrap();
+            assert_eq!(read(&mut source), Some(text));
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_a_fault_and_the_rest_is_read() {
+        let (_root, roots) = host();
+        std::fs::write(roots.proc.join("x"), b"a\xffb").unwrap();
+        let mut faults = Faults::default();
+        assert_eq!(Source::new("x").text(&roots.proc, &mut faults), Some("a\u{fffd}b"));
+        assert!(faults.into_result().is_err());
+    }
+
+    #[test]
+    fn a_long_file_ends_at_its_last_whole_line_within_the_limit() {
+        let (_root, roots) = host();
+        std::fs::write(roots.proc.join("x"), "12345\n".repeat(2000)).unwrap();
+        let mut faults = Faults::default();
+        let mut source = Source::new("x");
+        source.max = 9000;
+        assert_eq!(source.text(&roots.proc, &mut faults).map(str::len), Some(9000));
+        source.max = 8999;
+        assert_eq!(source.text(&roots.proc, &mut faults).map(str::len), Some(8994));
+        assert!(faults.into_result().is_err());
+    }
+
+    #[test]
+    fn a_chain_of_links_ends() {
+        let (root, roots) = host();
+        std::os::unix::fs::symlink("/loop", root.path().join("loop")).unwrap();
+        assert!(attribute(&roots.resolve("loop")).is_err());
+        std::fs::write(root.path().join("file"), "text\n").unwrap();
+        std::os::unix::fs::symlink("file", root.path().join("relative")).unwrap();
+        std::os::unix::fs::symlink("/relative", root.path().join("absolute")).unwrap();
+        assert_eq!(attribute(&roots.resolve("absolute")).unwrap(), "text");
+    }
+}

@@ -1,0 +1,278 @@
+//! The host's mounted file systems and how full they are, for the collectors that show them.
+//!
+//! `statfs` on a dead NFS or FUSE mount never returns, so it is asked on threads of its own: a
+//! mount that does not answer in time is said to be stuck, the others are reported, and it is not
+//! asked again before it came back.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::crew::Crew;
+use super::error::{CollectError, Faults};
+use super::files::{Roots, Source};
+
+/// Kinds of file systems that hold nothing of the user's.
+const KINDS_IGNORED: &[&str] = &[
+    "autofs",
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "debugfs",
+    "devpts",
+    "devtmpfs",
+    "fusectl",
+    "hugetlbfs",
+    "iso9660",
+    "mqueue",
+    "nsfs",
+    "overlay",
+    "proc",
+    "procfs",
+    "pstore",
+    "rpc_pipefs",
+    "securityfs",
+    "selinuxfs",
+    "squashfs",
+    "erofs",
+    "sysfs",
+    "tracefs",
+];
+/// Where the system's own mounts are, with everything below.
+const TREES_IGNORED: &[&[u8]] = &[b"/dev", b"/proc", b"/sys"];
+/// Where each mount below belongs to a container or a service.
+const BELOW_IGNORED: &[&[u8]] = &[b"/run/credentials/", b"/var/lib/docker/", b"/var/lib/containers/storage/"];
+/// What a mount's `device_error` says while it does not answer.
+pub(super) const STUCK: &str = "mountpoint timeout";
+/// Most mounts that are looked at.
+const MOUNTS_MAX: usize = 1000;
+/// Most threads that may hang on dead mounts at one time.
+const THREADS_MAX: usize = 8;
+
+/// A mounted file system.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Mount {
+    /// What is mounted.
+    pub(super) device: String,
+    /// Where, as the host sees it.
+    pub(super) mountpoint: String,
+    /// Which kind of file system.
+    pub(super) fstype: String,
+    /// The device's number.
+    pub(super) major: String,
+    /// The device's number.
+    pub(super) minor: String,
+    /// Can it only be read?
+    pub(super) readonly: bool,
+    /// How full it is, or why that is not known.
+    pub(super) space: Result<Space, String>,
+    /// Where to ask, as this process sees it.
+    path: PathBuf,
+}
+
+/// How full a file system is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Space {
+    /// Its size in bytes.
+    pub(super) size: f64,
+    /// Bytes that are free.
+    pub(super) free: f64,
+    /// Bytes that are free for users other than root.
+    pub(super) avail: f64,
+    /// How many files it can have.
+    pub(super) files: f64,
+    /// How many more.
+    pub(super) files_free: f64,
+}
+
+type Answer = (PathBuf, Result<Space, String>);
+
+/// Looks at the mounts, at most once in a while for all who ask.
+#[derive(Debug)]
+pub(super) struct Survey {
+    host: Source,
+    own: Source,
+    crew: Crew<PathBuf, Answer>,
+    /// Mounts that were asked and did not answer yet.
+    stuck: HashSet<PathBuf>,
+    mounts: Vec<Mount>,
+    taken: Option<(Instant, bool, Option<CollectError>)>,
+    fresh_for: Duration,
+    patience: Duration,
+}
+
+impl Survey {
+    /// A survey whose answers serve all collectors of one push: half an interval.
+    #[must_use]
+    pub(super) fn new(interval: Duration) -> Self {
+        Self::asking(interval, statfs)
+    }
+
+    fn asking(interval: Duration, ask: fn(PathBuf) -> Answer) -> Self {
+        Self {
+            host: Source::new("1/mountinfo"),
+            own: Source::new("self/mountinfo"),
+            crew: Crew::new("mounts", THREADS_MAX, MOUNTS_MAX, ask),
+            stuck: HashSet::new(),
+            mounts: vec![],
+            taken: None,
+            fresh_for: interval / 2,
+            patience: (interval / 4).min(Duration::from_millis(500)),
+        }
+    }
+
+    /// The mounts and how full they are, and whether they are only those of our own namespace.
+    pub(super) fn mounts(&mut self, roots: &Roots, faults: &mut Faults) -> (&[Mount], bool) {
+        if self.taken.as_ref().is_none_or(|(taken, ..)| taken.elapsed() >= self.fresh_for) {
+            let mut own_faults = Faults::default();
+            let own = self.list(roots, &mut own_faults);
+            self.ask(&mut own_faults);
+            self.taken = Some((Instant::now(), own, own_faults.into_result().err()));
+        }
+        let own = self.taken.as_ref().is_some_and(|(_, own, _)| *own);
+        if let Some((_, _, Some(error))) = &self.taken {
+            faults.note(error.clone());
+        }
+        (&self.mounts, own)
+    }
+
+    fn list(&mut self, roots: &Roots, faults: &mut Faults) -> bool {
+        let own = self.host.bytes(&roots.proc, &mut Faults::default()).is_err();
+        let source = if own { &mut self.own } else { &mut self.host };
+        self.mounts.clear();
+        let Some(bytes) = faults.check(source.bytes(&roots.proc, &mut Faults::default())) else { return own };
+        // In our own namespace the host's mounts stand below its root.
+        let strip = (own && roots.foreign).then_some(roots.root.as_path());
+        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let Some(parsed) = faults.check(parse(line, &roots.root, strip)) else { continue };
+            let Some(mount) = parsed else { continue };
+            // Of what is mounted over one another only the last can be seen.
+            self.mounts.retain(|earlier| earlier.path != mount.path);
+            if self.mounts.len() >= MOUNTS_MAX {
+                faults.note(CollectError::TooLong { what: "mountinfo".to_owned(), max: MOUNTS_MAX });
+                break;
+            }
+            self.mounts.push(mount);
+        }
+        own
+    }
+
+    /// Asks each mount how full it is, and waits a little.
+    fn ask(&mut self, faults: &mut Faults) {
+        while let Some((path, _)) = self.crew.next_ready() {
+            self.stuck.remove(&path);
+        }
+        let mut waiting = HashSet::new();
+        for mount in &mut self.mounts {
+            mount.space = Err(STUCK.to_owned());
+            if !self.stuck.contains(&mount.path) && self.stuck.len() < MOUNTS_MAX {
+                self.stuck.insert(mount.path.clone());
+                waiting.insert(mount.path.clone());
+                self.crew.submit(mount.path.clone());
+            }
+        }
+        let deadline = Instant::now() + self.patience;
+        while !waiting.is_empty() {
+            let Some((path, space)) = self.crew.next_before(deadline) else { break };
+            self.stuck.remove(&path);
+            waiting.remove(&path);
+            if let Some(mount) = self.mounts.iter_mut().find(|mount| mount.path == path) {
+                mount.space = space;
+            }
+        }
+        for mount in &self.mounts {
+            if let Err(error) = &mount.space {
+                faults.note(CollectError::Unreadable { what: mount.mountpoint.clone(), error: error.clone() });
+            }
+        }
+    }
+}
+
+/// Reads one line of `mountinfo`; `None` for a mount that is not shown.
+fn parse(line: &[u8], root: &Path, strip: Option<&Path>) -> Result<Option<Mount>, CollectError> {
+    let malformed = || CollectError::malformed("mountinfo", &String::from_utf8_lossy(line));
+    let mut words = line.split(|byte| *byte == b' ');
+    let numbers = words.nth(2).ok_or_else(malformed)?;
+    let (mountpoint, options) = (words.nth(1).ok_or_else(malformed)?, words.next().ok_or_else(malformed)?);
+    let mut words = words.skip_while(|word| *word != b"-").skip(1);
+    let (kind, device) = (words.next().ok_or_else(malformed)?, words.next().ok_or_else(malformed)?);
+    let super_options = words.next().unwrap_or_default();
+    let numbers = String::from_utf8_lossy(numbers);
+    let (major, minor) = numbers.split_once(':').ok_or_else(malformed)?;
+    let seen = PathBuf::from(std::ffi::OsString::from_vec(unescaped(mountpoint)));
+    let mountpoint = match strip {
+        None => seen,
+        Some(prefix) => match seen.strip_prefix(prefix) {
+            Ok(below) => Path::new("/").join(below),
+            Err(_) => return Ok(None),
+        },
+    };
+    let fstype = text(kind);
+    if KINDS_IGNORED.contains(&fstype.as_str()) || is_ignored(mountpoint.as_os_str()) {
+        return Ok(None);
+    }
+    let readonly = [options, super_options]
+        .iter()
+        .any(|options| options.split(|byte| *byte == b',').any(|option| option == b"ro" || option == b"emergency_ro"));
+    Ok(Some(Mount {
+        device: text(&unescaped(device)),
+        path: root.join(mountpoint.strip_prefix("/").unwrap_or(&mountpoint)),
+        mountpoint: text(mountpoint.as_os_str().as_bytes()),
+        fstype,
+        major: major.to_owned(),
+        minor: minor.to_owned(),
+        readonly,
+        space: Err(STUCK.to_owned()),
+    }))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn is_ignored(mountpoint: &OsStr) -> bool {
+    let path = mountpoint.as_bytes();
+    let within = |tree: &&[u8]| path.strip_prefix(*tree).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
+    let below = |tree: &&[u8]| path.strip_prefix(*tree).is_some_and(|rest| !rest.is_empty());
+    TREES_IGNORED.iter().any(within) || BELOW_IGNORED.iter().any(below)
+}
+
+/// The kernel writes space, tab, newline and backslash in names as `\040` and so on.
+fn unescaped(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let [first, tail @ ..] = rest {
+        let (byte, next) = match rest {
+            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..] => {
+                ((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'), tail)
+            }
+            _ => (*first, tail),
+        };
+        out.push(byte);
+        rest = next;
+    }
+    out
+}
+
+#[expect(clippy::cast_precision_loss, reason = "samples are f64; sizes beyond 2^53 bytes are rounded")]
+fn statfs(path: PathBuf) -> Answer {
+    let space = rustix::fs::statfs(&path).map_err(|error| error.to_string()).map(|found| {
+        let block = found.f_bsize as f64;
+        Space {
+            size: found.f_blocks as f64 * block,
+            free: found.f_bfree as f64 * block,
+            avail: found.f_bavail as f64 * block,
+            files: found.f_files as f64,
+            files_free: found.f_ffree as f64,
+        }
+    });
+    (path, space)
+}
+
+#[cfg(test)]
+#[path = "mounts_tests.rs"]
+mod tests;

@@ -1,0 +1,172 @@
+//! `node_network_*_total` from the host's `/proc/1/net/dev`.
+//!
+//! `/proc/net/dev` would show the network of whoever reads it: in a container its own.
+
+use super::batch::Batch;
+use super::error::{CollectError, Faults};
+use super::files::{Roots, Source, attribute};
+use super::{Collector, note_fallback, whole};
+
+/// The columns of the file, and what their metrics are called and mean.
+const COLUMNS: [(&str, &str); 16] = [
+    ("node_network_receive_bytes_total", "Bytes received."),
+    ("node_network_receive_packets_total", "Packets received."),
+    ("node_network_receive_errs_total", "Packets received with an error."),
+    ("node_network_receive_drop_total", "Packets received and dropped."),
+    ("node_network_receive_fifo_total", "Packets lost because the receive queue was full."),
+    ("node_network_receive_frame_total", "Packets received with a framing, length or checksum error."),
+    ("node_network_receive_compressed_total", "Compressed packets received."),
+    ("node_network_receive_multicast_total", "Multicast packets received."),
+    ("node_network_transmit_bytes_total", "Bytes sent."),
+    ("node_network_transmit_packets_total", "Packets sent."),
+    ("node_network_transmit_errs_total", "Packets that could not be sent."),
+    ("node_network_transmit_drop_total", "Packets dropped instead of sent."),
+    ("node_network_transmit_fifo_total", "Packets lost because the send queue was full."),
+    ("node_network_transmit_colls_total", "Collisions."),
+    ("node_network_transmit_carrier_total", "Packets lost with the carrier or in another error of sending."),
+    ("node_network_transmit_compressed_total", "Compressed packets sent."),
+];
+/// Most devices that are shown.
+const DEVICES_MAX: usize = 1000;
+
+/// The host's network devices.
+#[derive(Debug)]
+pub(super) struct Netdev {
+    file: HostDev,
+}
+
+impl Netdev {
+    /// Reads nothing yet.
+    #[must_use]
+    pub(super) fn new() -> Self {
+        Self { file: HostDev::new() }
+    }
+}
+
+impl Collector for Netdev {
+    fn name(&self) -> &'static str {
+        "netdev"
+    }
+
+    fn read(&mut self, roots: &Roots, out: &mut Batch) -> Result<(), CollectError> {
+        let mut faults = Faults::default();
+        let (text, own) = self.file.text(roots, &mut faults);
+        if let Some(text) = text {
+            let devices: Vec<_> = devices(text).filter_map(|line| faults.check(line)).collect();
+            report(&devices, out);
+            for (device, _) in &devices {
+                report_no_handler(roots, device, out);
+            }
+        }
+        note_fallback("netdev", own, roots, out);
+        faults.into_result()
+    }
+}
+
+/// The file with the host's devices: that of process 1, or where it is hidden our own.
+#[derive(Debug)]
+pub(super) struct HostDev {
+    host: Source,
+    own: Source,
+}
+
+impl HostDev {
+    /// Reads nothing yet.
+    #[must_use]
+    pub(super) fn new() -> Self {
+        Self { host: Source::new("1/net/dev"), own: Source::new("self/net/dev") }
+    }
+
+    /// Its text, and whether it is only that of our own network.
+    pub(super) fn text(&mut self, roots: &Roots, faults: &mut Faults) -> (Option<&str>, bool) {
+        let own = self.host.bytes(&roots.proc, &mut Faults::default()).is_err();
+        let source = if own { &mut self.own } else { &mut self.host };
+        (source.text(&roots.proc, faults), own)
+    }
+}
+
+/// The devices in `/proc/net/dev` that are shown, with their columns. Devices of containers
+/// (`veth…`, or 15 hexadecimal digits) come and go by the hundred and are left out.
+pub(super) fn devices(text: &str) -> impl Iterator<Item = Result<(&str, [f64; 16]), CollectError>> {
+    // The two lines of the head have no colon.
+    text.lines()
+        .skip(2)
+        .map(|line| {
+            let malformed = || CollectError::malformed("net/dev", line);
+            // A device's name may have colons (an alias), its numbers not.
+            let (name, numbers) = line.rsplit_once(':').ok_or_else(malformed)?;
+            let mut words = numbers.split_ascii_whitespace();
+            let mut columns = [0.0; 16];
+            for column in &mut columns {
+                *column = words.next().and_then(whole).ok_or_else(malformed)?;
+            }
+            Ok((name.trim_start_matches(' '), columns))
+        })
+        .filter(|line| !line.as_ref().is_ok_and(|(name, _)| is_ignored(name)))
+        .take(DEVICES_MAX)
+}
+
+/// Is it a device of a container?
+#[must_use]
+pub(super) fn is_ignored(device: &str) -> bool {
+    device.starts_with("veth")
+        || (device.len() == 15 && device.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
+}
+
+fn report(devices: &[(&str, [f64; 16])], out: &mut Batch) {
+    for (device, columns) in devices {
+        for ((name, help), value) in COLUMNS.iter().zip(columns) {
+            out.counter(name, help, &[("device", device)], *value);
+        }
+    }
+}
+
+/// This counter is in no line of the file, only in the device's own directory. A device of
+/// another network than the one of `/sys` has none.
+fn report_no_handler(roots: &Roots, device: &str, out: &mut Batch) {
+    if device.contains('/') || device.starts_with('.') {
+        return;
+    }
+    let path = roots.sys.join("class/net").join(device).join("statistics/rx_nohandler");
+    if let Some(count) = attribute(&path).ok().as_deref().and_then(whole) {
+        let help = "Packets received that no protocol took.";
+        out.counter("node_network_receive_nohandler_total", help, &[("device", device)], count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::testing::check;
+
+    const HEAD: &str = "Inter-|   Receive    |  Transmit\n face |bytes    packets |bytes\n";
+
+    #[track_caller]
+    fn check_devices(lines: &str, expected: &[(&str, f64)]) {
+        let text = format!("{HEAD}{lines}");
+        let got: Vec<(&str, f64)> = devices(&text).flatten().map(|(name, columns)| (name, columns[15])).collect();
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn devices_are_found() {
+        let numbers = "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16";
+        check_devices(&format!("    lo: {numbers}\n  eth0:{numbers}\n"), &[("lo", 16.0), ("eth0", 16.0)]);
+        check_devices(&format!("eth0:1: {numbers}\n"), &[("eth0:1", 16.0)]);
+        check_devices(&format!("vethab12: {numbers}\n0123456789abcde: {numbers}\n"), &[]);
+        check_devices(&format!("q\"\\: {numbers}\n"), &[("q\"\\", 16.0)]);
+        check_devices("eth0: 1 2 3\n", &[]);
+    }
+
+    #[test]
+    fn columns_have_their_names() {
+        let text = format!("{HEAD} eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\nbroken\n");
+        let run = |out: &mut Batch, faults: &mut Faults| {
+            let devices: Vec<_> = devices(&text).filter_map(|line| faults.check(line)).collect();
+            report(&devices, out);
+        };
+        let page: String =
+            COLUMNS.iter().zip(1..).map(|((name, _), n)| format!("{name}{{device=\"eth0\"}} {n}\n")).collect();
+        check(run, &page, Some("net/dev: cannot make sense of \"broken\""));
+    }
+}

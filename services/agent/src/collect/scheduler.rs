@@ -1,0 +1,252 @@
+//! When what is read: every interval, on a clock of its own that never drifts.
+//!
+//! A collector that does not come back in time is left to the thread that it hangs on; its set
+//! is sent as failed until it comes back, and all others are read as if nothing were.
+
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Collector;
+use super::batch::Batch;
+use super::crew::Crew;
+use super::error::CollectError;
+use super::files::Roots;
+use crate::clock::Moment;
+use crate::mailbox::Mailbox;
+use crate::measurement::Measurement;
+use crate::telemetry::Telemetry;
+
+/// Most collectors that may hang at one time before the others wait for them too.
+const THREADS_MAX: usize = 8;
+/// No push waits longer than this for a collector.
+const PATIENCE_MAX: Duration = Duration::from_secs(1);
+
+/// Tells the collecting thread to end.
+#[derive(Debug, Default)]
+pub struct Stop {
+    stopped: Mutex<bool>,
+    wake: Condvar,
+}
+
+impl Stop {
+    /// Ends the thread at its next pause.
+    pub fn stop(&self) {
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.wake.notify_all();
+    }
+
+    /// Sleeps until then; true when it should end.
+    fn sleep_until(&self, then: Instant) -> bool {
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = then.saturating_duration_since(Instant::now());
+        let result = self.wake.wait_timeout_while(stopped, left, |stopped| !*stopped);
+        *result.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// A collector with its batch, wherever they are.
+struct Unit {
+    place: usize,
+    collector: Box<dyn Collector>,
+    batch: Batch,
+}
+
+/// What a thread gives back.
+struct Done {
+    unit: Unit,
+    result: Result<(), CollectError>,
+    took: Duration,
+}
+
+/// A collector as the scheduler sees it.
+struct Station {
+    name: &'static str,
+    is_node: bool,
+    every: Option<Duration>,
+    /// `None` while it is being read.
+    home: Option<Unit>,
+    /// When it is to be read next.
+    due: Instant,
+    /// For which push it was last sent out.
+    sent_for: u64,
+    version: u64,
+    failed: Option<Arc<str>>,
+    /// What the log was told of it.
+    told: HashSet<&'static str>,
+}
+
+/// Reads all collectors, again and again.
+pub struct Scheduler {
+    stations: Vec<Station>,
+    crew: Crew<(Unit, Arc<Roots>), Done>,
+    roots: Arc<Roots>,
+    interval: Duration,
+    patience: Duration,
+    telemetry: Arc<Telemetry>,
+    /// The set with the agent's own metrics.
+    own: Batch,
+    seq: u64,
+    overdue: Arc<str>,
+}
+
+impl Scheduler {
+    /// A scheduler of these collectors.
+    #[must_use]
+    pub fn new(
+        collectors: Vec<Box<dyn Collector>>,
+        roots: Roots,
+        interval: Duration,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
+        let now = Instant::now();
+        let jobs_max = collectors.len();
+        let station = |(place, collector): (usize, Box<dyn Collector>)| {
+            telemetry.register(collector.name(), collector.is_node());
+            Station {
+                name: collector.name(),
+                is_node: collector.is_node(),
+                every: collector.every().filter(|every| *every > interval),
+                home: Some(Unit { place, collector, batch: Batch::new() }),
+                due: now,
+                sent_for: 0,
+                version: 0,
+                failed: None,
+                told: HashSet::new(),
+            }
+        };
+        Self {
+            stations: collectors.into_iter().enumerate().map(station).collect(),
+            crew: Crew::new("collect", THREADS_MAX, jobs_max, read),
+            roots: Arc::new(roots),
+            interval,
+            patience: (interval / 2).min(PATIENCE_MAX),
+            telemetry,
+            own: Batch::new(),
+            seq: 0,
+            overdue: Arc::from("it did not come back in time"),
+        }
+    }
+
+    /// Measures at once, then every interval, until told to stop.
+    pub fn run(mut self, now: fn() -> Moment, mailbox: &Mailbox, stop: &Stop) {
+        let start = Instant::now();
+        let mut next = start;
+        while !stop.sleep_until(next) {
+            let mut measurement = mailbox.spare();
+            self.measure(now(), &mut measurement);
+            if mailbox.put(measurement) {
+                self.telemetry.dropped(crate::telemetry::Dropped::NotSent);
+            }
+            next = next_tick(start, self.interval, Instant::now());
+        }
+    }
+
+    /// Reads what is due and writes down what everything has to say.
+    pub fn measure(&mut self, taken: Moment, into: &mut Measurement) {
+        self.seq += 1;
+        into.begin(self.seq, taken);
+        while let Some(done) = self.crew.next_ready() {
+            self.take_home(done);
+        }
+        let mut waiting = self.send_out();
+        let deadline = Instant::now() + self.patience;
+        while waiting > 0 {
+            let Some(done) = self.crew.next_before(deadline) else { break };
+            waiting -= usize::from(self.take_home(done));
+        }
+        for station in &self.stations {
+            match (&station.home, &station.failed) {
+                (None, _) => into.add_failed(station.name, self.seq, &self.overdue),
+                (Some(_), Some(reason)) => into.add_failed(station.name, station.version, reason),
+                (Some(unit), None) => {
+                    into.add(station.name, station.version, unit.batch.layout(), unit.batch.values());
+                }
+            }
+        }
+        for station in self.stations.iter_mut().filter(|station| station.home.is_none()) {
+            self.telemetry.overdue(station.name, station.is_node);
+            if station.told.insert("overdue") {
+                tracing::warn!(collector = station.name, "does not come back in time, its series are not shown");
+            }
+        }
+        self.own.begin();
+        self.telemetry.report(&mut self.own);
+        self.own.finish(true);
+        into.add("agent", self.seq, self.own.layout(), self.own.values());
+    }
+
+    /// Gives the due collectors to the crew, and says how many.
+    fn send_out(&mut self) -> usize {
+        let now = Instant::now();
+        let mut sent = 0;
+        for station in &mut self.stations {
+            if station.due > now {
+                continue;
+            }
+            if let Some(unit) = station.home.take() {
+                // An hour's worth of missed readings is not made up for.
+                station.due = station.every.map_or(now, |every| now + every - self.interval / 2);
+                station.sent_for = self.seq;
+                self.crew.submit((unit, Arc::clone(&self.roots)));
+                sent += 1;
+            }
+        }
+        sent
+    }
+
+    /// A collector is back. Says whether it is one that was sent out for this push.
+    fn take_home(&mut self, done: Done) -> bool {
+        let Done { unit, result, took } = done;
+        let Some(station) = self.stations.get_mut(unit.place) else { return false };
+        let in_time = station.sent_for == self.seq;
+        self.telemetry.collected(station.name, station.is_node, result.is_ok() && in_time, took);
+        for (why, count) in unit.batch.layout().dropped().filter(|(_, count)| *count > 0) {
+            self.telemetry.series_dropped(station.name, why.as_str(), count);
+            if station.told.insert(why.as_str()) {
+                let reason = unit.batch.layout().complaint().unwrap_or_default();
+                tracing::warn!(collector = station.name, count, reason, "series are not sent");
+            }
+        }
+        if let Err(error) = &result
+            && station.told.insert(error.kind())
+        {
+            tracing::warn!(collector = station.name, reason = %error, "cannot read everything");
+        }
+        station.version = self.seq;
+        station.failed = match result {
+            Err(error) if unit.batch.is_blank() => Some(Arc::from(error.to_string())),
+            _ if in_time => None,
+            // What it says is of another time; it is read again as soon as possible.
+            _ => Some(Arc::clone(&self.overdue)),
+        };
+        if !in_time {
+            station.due = Instant::now();
+        }
+        station.home = Some(unit);
+        in_time
+    }
+}
+
+/// What the crew does: one reading, whatever happens in it.
+fn read((mut unit, roots): (Unit, Arc<Roots>)) -> Done {
+    let start = Instant::now();
+    unit.batch.begin();
+    let reading = AssertUnwindSafe(|| unit.collector.read(&roots, &mut unit.batch));
+    let result = std::panic::catch_unwind(reading).unwrap_or(Err(CollectError::Panicked));
+    unit.batch.finish(result.is_ok());
+    Done { unit, result, took: start.elapsed() }
+}
+
+/// The first multiple of the interval after now: a late tick does not shift the later ones, and
+/// missed ones are not made up for.
+fn next_tick(start: Instant, interval: Duration, now: Instant) -> Instant {
+    let since = now.saturating_duration_since(start).as_nanos();
+    let ticks = since / interval.as_nanos().max(1) + 1;
+    start + interval.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+#[path = "scheduler_tests.rs"]
+mod tests;

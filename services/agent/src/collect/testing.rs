@@ -1,0 +1,48 @@
+//! For tests of collectors: a batch as a page, without HELP and TYPE.
+
+use std::fmt::Write;
+
+use protocol::is_absent;
+
+use super::batch::Batch;
+use super::error::Faults;
+
+/// A batch as exposition text; with `heads`, a `# TYPE` line before each family.
+pub(crate) fn render(batch: &Batch, heads: bool) -> String {
+    let mut page = String::new();
+    let mut values = batch.values().iter();
+    for family in batch.layout().families() {
+        if heads {
+            let kind = format!("{:?}", family.kind).to_lowercase();
+            writeln!(page, "# TYPE {} {kind}", family.name).unwrap();
+        }
+        for series in &family.series {
+            let value = *values.next().expect("a value for each series");
+            if is_absent(value) {
+                continue;
+            }
+            let labels: Vec<String> = series.labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+            let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+            writeln!(page, "{}{}{labels} {value}", family.name, series.suffix).unwrap();
+        }
+    }
+    page
+}
+
+/// Runs a reading and compares its page and, if there should be one, its fault.
+#[track_caller]
+pub(crate) fn check(run: impl FnOnce(&mut Batch, &mut Faults), page: &str, fault: Option<&str>) {
+    let (mut batch, mut faults) = (Batch::new(), Faults::default());
+    batch.begin();
+    run(&mut batch, &mut faults);
+    batch.finish(true);
+    assert_eq!(render(&batch, false), page);
+    match (faults.into_result(), fault) {
+        (Ok(()), None) => {}
+        (Err(error), Some(fault)) => {
+            let said = format!("{}: {error}", error.kind());
+            assert!(said.contains(fault), "{said}");
+        }
+        (got, wanted) => panic!("fault {got:?}, expected {wanted:?}"),
+    }
+}

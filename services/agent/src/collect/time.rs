@@ -1,0 +1,131 @@
+//! `node_time_*`: the host's clock, its time zone and what it counts time with.
+
+use super::Collector;
+use super::batch::Batch;
+use super::error::{CollectError, Faults};
+use super::files::{Roots, attribute, names};
+
+/// Most clock sources of one device that are shown.
+const SOURCES_MAX: usize = 64;
+/// The largest file of time zone data is about 4 KiB.
+const ZONE_BYTES_MAX: u64 = 64 * 1024;
+
+/// What time it is.
+#[derive(Debug, Default)]
+pub(super) struct Time {
+    zone: Option<tz::TimeZone>,
+}
+
+impl Collector for Time {
+    fn name(&self) -> &'static str {
+        "time"
+    }
+
+    fn read(&mut self, roots: &Roots, out: &mut Batch) -> Result<(), CollectError> {
+        let mut faults = Faults::default();
+        let now = lifecycle::clock::unix_seconds();
+        out.gauge("node_time_seconds", "The host's clock, Unix time.", &[], now);
+        let zone = self.zone.get_or_insert_with(|| zone(roots, &mut faults));
+        report_zone(zone, now, out, &mut faults);
+        report_sources(roots, out);
+        faults.into_result()
+    }
+}
+
+/// The host's time zone; without the file, UTC. It is read once: programs do not see a change of
+/// it before they start anew either.
+fn zone(roots: &Roots, faults: &mut Faults) -> tz::TimeZone {
+    use std::io::Read;
+    let path = roots.resolve("etc/localtime");
+    let mut bytes = Vec::new();
+    match std::fs::File::open(&path).and_then(|file| file.take(ZONE_BYTES_MAX).read_to_end(&mut bytes)) {
+        Ok(_) => tz::TimeZone::from_tz_data(&bytes).unwrap_or_else(|error| {
+            faults.note(CollectError::malformed("etc/localtime", &error.to_string()));
+            tz::TimeZone::utc()
+        }),
+        Err(_) => tz::TimeZone::utc(),
+    }
+}
+
+fn report_zone(zone: &tz::TimeZone, now: f64, out: &mut Batch, faults: &mut Faults) {
+    #[expect(clippy::cast_possible_truncation, reason = "the seconds of a clock that fits into f64 with its fraction")]
+    match zone.find_local_time_type(now as i64) {
+        Ok(local) => {
+            // Without a file the zone has no name.
+            let name = Some(local.time_zone_designation()).filter(|name| !name.is_empty()).unwrap_or("UTC");
+            let help = "How far local time is ahead of UTC.";
+            out.gauge("node_time_zone_offset_seconds", help, &[("time_zone", name)], f64::from(local.ut_offset()));
+        }
+        Err(error) => faults.note(CollectError::malformed("etc/localtime", &error.to_string())),
+    }
+}
+
+/// The kernel's clock sources: `/sys/devices/system/clocksource/clocksource<device>/`.
+fn report_sources(roots: &Roots, out: &mut Batch) {
+    let base = roots.sys.join("devices/system/clocksource");
+    for directory in names(&base, SOURCES_MAX).unwrap_or_default() {
+        let Some(device) = directory.strip_prefix("clocksource") else { continue };
+        let of = |file: &str| attribute(&base.join(&directory).join(file)).unwrap_or_default();
+        for source in of("available_clocksource").split_ascii_whitespace().take(SOURCES_MAX) {
+            let labels = [("device", device), ("clocksource", source)];
+            let help = "What the kernel could count time with; always 1.";
+            out.gauge("node_time_clocksource_available_info", help, &labels, 1.0);
+        }
+        for source in of("current_clocksource").split_ascii_whitespace().take(1) {
+            let labels = [("device", device), ("clocksource", source)];
+            let help = "What the kernel counts time with; always 1.";
+            out.gauge("node_time_clocksource_current_info", help, &labels, 1.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::testing::check;
+
+    /// A file with no transitions, only a rule for ever.
+    fn zone_of(rule: &str) -> tz::TimeZone {
+        let head = |version: u8| {
+            let mut head = b"TZif".to_vec();
+            head.push(version);
+            head.extend([0; 15]);
+            for count in [0u32, 0, 0, 0, 1, 4] {
+                head.extend(count.to_be_bytes());
+            }
+            head.extend([0, 0, 0, 0, 0, 0]);
+            head.extend(b"UTC\0");
+            head
+        };
+        let bytes = [head(b'2'), head(b'2'), format!("\n{rule}\n").into_bytes()].concat();
+        tz::TimeZone::from_tz_data(&bytes).unwrap()
+    }
+
+    #[track_caller]
+    fn check_zone(rule: &str, now: f64, page: &str) {
+        check(|out, faults| report_zone(&zone_of(rule), now, out, faults), page, None);
+    }
+
+    #[test]
+    fn daylight_saving_is_followed() {
+        let rule = "CET-1CEST,M3.5.0,M10.5.0/3";
+        check_zone(rule, 1_768_000_000.0, "node_time_zone_offset_seconds{time_zone=\"CET\"} 3600\n");
+        check_zone(rule, 1_784_000_000.0, "node_time_zone_offset_seconds{time_zone=\"CEST\"} 7200\n");
+        check_zone("EST5", 0.0, "node_time_zone_offset_seconds{time_zone=\"EST\"} -18000\n");
+        check_zone("UTC0", 0.0, "node_time_zone_offset_seconds{time_zone=\"UTC\"} 0\n");
+    }
+
+    #[test]
+    fn without_a_file_it_is_utc_and_with_a_broken_one_a_fault() {
+        let root = tempfile::tempdir().unwrap();
+        let roots = Roots::new(Some(root.path()));
+        let mut faults = Faults::default();
+        assert_eq!(zone(&roots, &mut faults), tz::TimeZone::utc());
+        assert!(faults.into_result().is_ok());
+        std::fs::create_dir(root.path().join("etc")).unwrap();
+        std::fs::write(root.path().join("etc/localtime"), "TZif?").unwrap();
+        let mut faults = Faults::default();
+        assert_eq!(zone(&roots, &mut faults), tz::TimeZone::utc());
+        assert!(faults.into_result().unwrap_err().to_string().starts_with("etc/localtime: cannot make sense of"));
+    }
+}

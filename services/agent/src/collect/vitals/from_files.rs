@@ -1,0 +1,108 @@
+//! The vital signs of a Linux host from its files, for an agent that looks at it from a container.
+
+use protocol::ABSENT;
+
+use super::{Filesystem, Network, Signs, used_ratio};
+use crate::collect::error::{CollectError, Faults};
+use crate::collect::files::{Roots, Source};
+use crate::collect::mounts::Mount;
+use crate::collect::netdev::{HostDev, devices};
+use crate::collect::proc_stat::{MODES, cpu_lines};
+use crate::collect::{loadavg, meminfo, number};
+
+/// The files that they come from.
+pub(super) struct Files {
+    stat: Source,
+    meminfo: Source,
+    loadavg: Source,
+    uptime: Source,
+    netdev: HostDev,
+    /// Idle and whole CPU time at the last reading.
+    before: Option<(f64, f64)>,
+}
+
+impl Files {
+    /// Reads nothing yet.
+    pub(super) fn new() -> Self {
+        Self {
+            stat: Source::new("stat"),
+            meminfo: Source::new("meminfo"),
+            loadavg: Source::new("loadavg"),
+            uptime: Source::new("uptime"),
+            netdev: HostDev::new(),
+            before: None,
+        }
+    }
+
+    /// Measures all but processes and file systems.
+    pub(super) fn signs(&mut self, roots: &Roots, faults: &mut Faults) -> Signs {
+        let mut signs = Signs::default();
+        if let Some(now) = self.stat.text(&roots.proc, faults).and_then(cpu_time) {
+            signs.cpu_used = self.before.map_or(ABSENT, |before| busy_share(before, now));
+            self.before = Some(now);
+        }
+        if let Some(text) = self.meminfo.text(&roots.proc, faults) {
+            (signs.memory_used, signs.swap_used) = memory(text);
+        }
+        if let Some(text) = self.loadavg.text(&roots.proc, faults) {
+            signs.loads = faults.check(loadavg::parse(text)).unwrap_or([ABSENT; 3]);
+        }
+        if let Some(text) = self.uptime.text(&roots.proc, faults) {
+            let seconds = text.split_ascii_whitespace().next().and_then(number);
+            signs.uptime_seconds =
+                faults.check(seconds.ok_or_else(|| CollectError::malformed("uptime", text))).unwrap_or(ABSENT);
+        }
+        if let (Some(text), _) = self.netdev.text(roots, faults) {
+            let found = devices(text).filter_map(Result::ok);
+            let one = |(device, columns): (&str, [f64; 16])| {
+                let [received, .., sent, _, _, _, _, _, _, _] = columns;
+                Network { device: device.to_owned(), received, sent }
+            };
+            signs.networks = found.map(one).collect();
+        }
+        signs
+    }
+}
+
+/// Idle time and all time of all CPUs together. Time for guests is part of user's already.
+fn cpu_time(text: &str) -> Option<(f64, f64)> {
+    let (_, times) = cpu_lines(text).next()?.ok().filter(|(id, _)| id.is_empty())?;
+    let [_, _, _, idle, iowait, ..] = times;
+    Some((idle + iowait, times.iter().take(MODES.len()).sum()))
+}
+
+/// The share of the time between two readings that was not idle.
+fn busy_share(before: (f64, f64), now: (f64, f64)) -> f64 {
+    used_ratio((now.0 - before.0).max(0.0), now.1 - before.1, ABSENT)
+}
+
+/// The used shares of memory and of swap.
+fn memory(text: &str) -> (f64, f64) {
+    let of = |name: &str| meminfo::fields(text).flatten().find(|(field, _)| *field == name).map(|(_, value)| value);
+    let share = |available: &str, total: &str, empty: f64| match (of(available), of(total)) {
+        (Some(available), Some(total)) => used_ratio(available, total, empty),
+        _ => ABSENT,
+    };
+    (share("MemAvailable", "MemTotal", ABSENT), share("SwapFree", "SwapTotal", 0.0))
+}
+
+/// How full a mount is, if it is known.
+pub(super) fn filesystem(mount: &Mount) -> Option<Filesystem> {
+    let space = mount.space.as_ref().ok().filter(|space| space.size > 0.0)?;
+    Some(Filesystem {
+        device: mount.device.clone(),
+        mountpoint: mount.mountpoint.clone(),
+        fstype: mount.fstype.clone(),
+        used: used_ratio(space.avail, space.size, ABSENT),
+    })
+}
+
+/// How many processes there are: the directories of `/proc` that are numbers. Those that are
+/// hidden from us (`hidepid`) cannot be counted.
+#[expect(clippy::cast_precision_loss, reason = "samples are f64")]
+pub(super) fn processes(roots: &Roots, faults: &mut Faults) -> f64 {
+    let entries = std::fs::read_dir(&roots.proc).map_err(|error| CollectError::at(&roots.proc, &error));
+    let Some(entries) = faults.check(entries) else { return ABSENT };
+    let is_number = |name: &std::ffi::OsStr| name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
+    entries.filter(|entry| entry.as_ref().is_ok_and(|entry| is_number(&entry.file_name()))).count() as f64
+}

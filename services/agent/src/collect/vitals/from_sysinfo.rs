@@ -1,0 +1,99 @@
+//! The vital signs of the host on which the process runs, on any operating system.
+
+use protocol::ABSENT;
+use sysinfo::{CpuRefreshKind, Networks, RefreshKind};
+
+use super::{Filesystem, Network, Signs, used_ratio};
+use crate::collect::error::{CollectError, Faults};
+
+/// What sysinfo keeps between two readings; made at the first one.
+#[derive(Default)]
+pub(super) struct System {
+    system: Option<sysinfo::System>,
+    networks: Option<Networks>,
+}
+
+impl System {
+    /// Measures. `everything` also takes file systems and processes from sysinfo.
+    #[expect(clippy::cast_precision_loss, reason = "samples are f64; bytes beyond 2^53 are rounded")]
+    pub(super) fn signs(&mut self, everything: bool, faults: &mut Faults) -> Signs {
+        let mut signs = Signs::default();
+        self.cpu_and_memory(&mut signs, faults);
+        if let Some(load) = faults.check(failed("load average", sysinfo::System::load_average())) {
+            signs.loads = [load.one, load.five, load.fifteen];
+        }
+        if let Some(uptime) = faults.check(failed("uptime", sysinfo::System::uptime())) {
+            signs.uptime_seconds = uptime as f64;
+        }
+        if self.networks.is_none() {
+            self.networks = faults.check(failed("networks", Networks::new()));
+        }
+        if let Some(networks) = &mut self.networks {
+            networks.refresh(true);
+            for (device, data) in networks.iter() {
+                let device = device.to_string_lossy().into_owned();
+                let (received, sent) = (data.total_received() as f64, data.total_transmitted() as f64);
+                signs.networks.push(Network { device, received, sent });
+            }
+        }
+        signs.networks.retain(|network| !is_ignored(&network.device));
+        signs.networks.sort_by(|a, b| a.device.cmp(&b.device));
+        if everything {
+            signs.filesystems = filesystems(faults);
+            signs.processes = self.processes();
+        }
+        signs
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "samples are f64; bytes beyond 2^53 are rounded")]
+    fn cpu_and_memory(&mut self, signs: &mut Signs, faults: &mut Faults) {
+        let first = self.system.is_none();
+        if first {
+            let kind = RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing().with_usage());
+            self.system = faults.check(failed("cpu", sysinfo::System::new_with_specifics(kind)));
+        }
+        let Some(system) = &mut self.system else { return };
+        system.refresh_cpu_usage();
+        system.refresh_memory();
+        // Between two readings only: the first has nothing to compare with.
+        signs.cpu_used = if first { ABSENT } else { f64::from(system.global_cpu_usage() / 100.0).clamp(0.0, 1.0) };
+        signs.memory_used = used_ratio(system.available_memory() as f64, system.total_memory() as f64, ABSENT);
+        signs.swap_used = used_ratio(system.free_swap() as f64, system.total_swap() as f64, 0.0);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "samples are f64")]
+    fn processes(&mut self) -> f64 {
+        use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, ThreadKind};
+        let Some(system) = &mut self.system else { return ABSENT };
+        system.refresh_processes_specifics(ProcessesToUpdate::All, true, ProcessRefreshKind::nothing());
+        // On some systems it lists the threads of programs too; those of a kernel are processes.
+        let is_process = |process: &&sysinfo::Process| process.thread_kind() != Some(ThreadKind::Userland);
+        system.processes().values().filter(is_process).count() as f64
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "samples are f64; bytes beyond 2^53 are rounded")]
+fn filesystems(faults: &mut Faults) -> Vec<Filesystem> {
+    let Some(disks) = faults.check(failed("disks", sysinfo::Disks::new_with_refreshed_list())) else { return vec![] };
+    let one = |disk: &sysinfo::Disk| Filesystem {
+        device: disk.name().to_string_lossy().into_owned(),
+        mountpoint: disk.mount_point().to_string_lossy().into_owned(),
+        fstype: disk.file_system().to_string_lossy().into_owned(),
+        used: used_ratio(disk.available_space() as f64, disk.total_space() as f64, ABSENT),
+    };
+    disks.iter().map(one).collect()
+}
+
+#[cfg(target_os = "linux")]
+fn is_ignored(device: &str) -> bool {
+    crate::collect::netdev::is_ignored(device)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_ignored(_: &str) -> bool {
+    false
+}
+
+fn failed<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) -> Result<T, CollectError> {
+    result.map_err(|error| CollectError::Unreadable { what: what.to_owned(), error: error.to_string() })
+}

@@ -1,0 +1,21 @@
+//! An agent: measures a host, keeps one connection to an aggregator, and pushes.
+//!
+//! The data goes one way: [`collect`] (one file a reading) → [`measurement`] → [`mailbox`] (the
+//! newest one waits; the place of a spool) → [`uplink`] → the wire. Collecting has threads of its
+//! own, because a system call may hang for ever; the uplink is one task. Nothing here is global:
+//! several agents run in one process.
+
+mod agent;
+pub mod backoff;
+pub mod clock;
+pub mod collect;
+pub mod health;
+mod host;
+pub mod mailbox;
+pub mod measurement;
+pub mod settings;
+pub mod telemetry;
+pub mod uplink;
+
+pub use agent::{Agent, AgentError};
+pub use settings::{Settings, Target};

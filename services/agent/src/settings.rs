@@ -1,0 +1,235 @@
+//! What an agent needs to know, resolved: names and addresses that are valid, or an error.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lifecycle::SettingsError;
+use protocol::limits::{AGENT_LABELS_MAX, AGENT_NAME_BYTES_MAX, INTERVAL_MAX, INTERVAL_MIN};
+use protocol::{AgentName, Labels, declare};
+
+/// Most aggregators in the list.
+const AGGREGATORS_MAX: usize = 16;
+
+/// Where an aggregator listens for agents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// A name or an address; an IPv6 address without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl std::str::FromStr for Target {
+    type Err = ();
+
+    /// Reads `host:port` or `[v6]:port`.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (host, port) = text.rsplit_once(':').ok_or(())?;
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = match bracketed {
+            Some(address) if address.parse::<std::net::Ipv6Addr>().is_ok() => address,
+            Some(_) => return Err(()),
+            None => host,
+        };
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if host.is_empty() || host.len() > AGENT_NAME_BYTES_MAX || (bracketed.is_none() && !host.chars().all(plain)) {
+            return Err(());
+        }
+        let port = port.parse().ok().filter(|port| *port > 0).ok_or(())?;
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+/// An agent's settings. Programs that embed agents change them before [`crate::Agent::new`].
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// This agent's name, the `instance` label of its series.
+    pub agent: AgentName,
+    /// Where to push: the first that takes it.
+    pub aggregators: Vec<Target>,
+    /// Time between two measurements.
+    pub interval: Duration,
+    /// Labels for all series.
+    pub labels: Labels,
+    /// Leave nothing behind after a clean stop.
+    pub ephemeral: bool,
+    /// Where the measured host's `/` is mounted; `None`: the process runs on it.
+    pub host_root: Option<PathBuf>,
+    /// File that is written at each acknowledged push.
+    pub heartbeat: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Checks and completes what the environment says.
+    ///
+    /// # Errors
+    /// One sentence on the first value that cannot be used.
+    pub fn resolve(settings: &lifecycle::Settings) -> Result<Self, SettingsError> {
+        Ok(Self {
+            agent: agent_name(settings)?,
+            aggregators: aggregators(settings)?,
+            interval: interval(settings)?,
+            labels: labels(settings)?,
+            ephemeral: settings.flag("FLEETGAUGE_EPHEMERAL")?,
+            host_root: host_root(settings)?,
+            heartbeat: path(settings, "FLEETGAUGE_HEARTBEAT_FILE")?,
+        })
+    }
+}
+
+fn path(settings: &lifecycle::Settings, name: &str) -> Result<Option<PathBuf>, SettingsError> {
+    Ok(Some(settings.text(name)?).filter(|text| !text.is_empty()).map(PathBuf::from))
+}
+
+/// `FLEETGAUGE_INTERVAL`, which is also what health is measured by.
+///
+/// # Errors
+/// When it is no duration or out of bounds.
+pub fn interval(settings: &lifecycle::Settings) -> Result<Duration, SettingsError> {
+    let interval = settings.duration("FLEETGAUGE_INTERVAL")?;
+    if (INTERVAL_MIN..=INTERVAL_MAX).contains(&interval) {
+        return Ok(interval);
+    }
+    Err(settings.bad("FLEETGAUGE_INTERVAL", "accepted: a duration from 100ms to 10m"))
+}
+
+fn agent_name(settings: &lifecycle::Settings) -> Result<AgentName, SettingsError> {
+    let given = settings.text("FLEETGAUGE_AGENT")?;
+    if !given.is_empty() {
+        return AgentName::parse(&given)
+            .map_err(|_| settings.bad("FLEETGAUGE_AGENT", "accepted: 1 to 253 characters of A-Z a-z 0-9 . _ : -"));
+    }
+    AgentName::parse(&as_agent_name(&crate::host::own_name()))
+        .map_err(|_| settings.bad("FLEETGAUGE_AGENT", "this host has no name, so it must be set"))
+}
+
+/// Makes a name of a host's name: what an agent's name cannot have becomes `-`.
+fn as_agent_name(host: &str) -> String {
+    let fit = |c: char| if c.is_ascii_alphanumeric() || "._:-".contains(c) { c } else { '-' };
+    host.chars().map(fit).take(AGENT_NAME_BYTES_MAX).collect()
+}
+
+fn aggregators(settings: &lifecycle::Settings) -> Result<Vec<Target>, SettingsError> {
+    const NAME: &str = "FLEETGAUGE_AGGREGATOR";
+    let text = settings.text(NAME)?;
+    let targets: Result<Vec<Target>, ()> = text.split(',').map(|one| one.trim().parse()).collect();
+    match targets {
+        Ok(targets) if targets.len() <= AGGREGATORS_MAX => Ok(targets),
+        _ => Err(settings.bad(
+            NAME,
+            &format!(
+                "accepted: host:port, or at most {AGGREGATORS_MAX} of them with commas between (IPv6 as [::1]:9401)"
+            ),
+        )),
+    }
+}
+
+fn labels(settings: &lifecycle::Settings) -> Result<Labels, SettingsError> {
+    const NAME: &str = "FLEETGAUGE_LABELS";
+    let text = settings.text(NAME)?;
+    let mut labels = Labels::default();
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let (name, value) =
+            pair.split_once('=').ok_or_else(|| settings.bad(NAME, "accepted: name=value, with commas between"))?;
+        labels.0.push((name.trim().to_owned(), value.trim().to_owned()));
+    }
+    if labels.0.len() > AGENT_LABELS_MAX {
+        return Err(settings.bad(NAME, &format!("accepted: at most {AGENT_LABELS_MAX} labels")));
+    }
+    let family = protocol::frame::Family {
+        name: "labels".into(),
+        kind: protocol::frame::MetricType::Gauge,
+        help: String::new(),
+        unit: String::new(),
+        series: vec![],
+    };
+    let series = protocol::frame::Series { suffix: String::new(), labels: labels.clone() };
+    declare::check_series(&family, &series)
+        .map_err(|unfit| settings.bad(NAME, unfit.reason.trim_start_matches("labels: ")))?;
+    Ok(labels)
+}
+
+fn host_root(settings: &lifecycle::Settings) -> Result<Option<PathBuf>, SettingsError> {
+    const NAME: &str = "FLEETGAUGE_HOST_ROOT";
+    let root = path(settings, NAME)?;
+    if root.as_ref().is_some_and(|root| !root.is_absolute() || !root.is_dir()) {
+        return Err(settings.bad(NAME, "accepted: an absolute path where the host's / is mounted"));
+    }
+    Ok(root.filter(|root| root != "/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        Settings::resolve(&lifecycle::Settings::from_pairs(pairs.iter().copied())?)
+    }
+
+    #[test]
+    fn nothing_set_is_enough() {
+        let settings = resolve(&[]).unwrap();
+        assert_eq!(settings.aggregators, [Target { host: "127.0.0.1".into(), port: 9401 }]);
+        assert_eq!(settings.interval, Duration::from_secs(5));
+        assert_eq!((settings.host_root, settings.heartbeat, settings.ephemeral), (None, None, false));
+        assert!(!settings.agent.as_str().is_empty());
+    }
+
+    #[test]
+    fn what_is_set_holds() {
+        let settings = resolve(&[
+            ("FLEETGAUGE_AGENT", "007"),
+            ("FLEETGAUGE_AGGREGATOR", "aggregator:9401, [2001:db8::1]:9402,10.0.0.1:9403"),
+            ("FLEETGAUGE_INTERVAL", "250ms"),
+            ("FLEETGAUGE_LABELS", "zone=a, rack=7=8,"),
+            ("FLEETGAUGE_EPHEMERAL", "true"),
+            ("FLEETGAUGE_HOST_ROOT", "/proc"),
+        ])
+        .unwrap();
+        assert_eq!(settings.agent.as_str(), "007");
+        let targets: Vec<String> = settings.aggregators.iter().map(ToString::to_string).collect();
+        assert_eq!(targets, ["aggregator:9401", "[2001:db8::1]:9402", "10.0.0.1:9403"]);
+        assert_eq!(settings.labels, Labels::of(&[("zone", "a"), ("rack", "7=8")]));
+        assert_eq!(settings.host_root, Some(PathBuf::from("/proc")));
+    }
+
+    #[test]
+    fn a_host_name_becomes_a_name() {
+        assert_eq!(as_agent_name("Jörg's MacBook"), "J-rg-s-MacBook");
+        assert_eq!(as_agent_name("web-1.example"), "web-1.example");
+    }
+
+    #[track_caller]
+    fn check_bad(name: &str, value: &str, why: &str) {
+        let error = resolve(&[(name, value)]).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{name}=")) && error.contains(why), "{error}");
+    }
+
+    #[test]
+    fn errors_name_the_variable_and_what_is_accepted() {
+        for target in ["aggregator", "aggregator:", ":9401", "a:0", "a:70000", "a b:1", "::1:9401", "[x]:1", "a:1,"] {
+            check_bad("FLEETGAUGE_AGGREGATOR", target, "host:port");
+        }
+        check_bad("FLEETGAUGE_AGGREGATOR", "http://a:9401", "host:port");
+        check_bad("FLEETGAUGE_AGENT", "a b", "1 to 253 characters");
+        check_bad("FLEETGAUGE_INTERVAL", "10ms", "100ms to 10m");
+        check_bad("FLEETGAUGE_INTERVAL", "1h", "100ms to 10m");
+        check_bad("FLEETGAUGE_LABELS", "zone", "name=value");
+        check_bad("FLEETGAUGE_LABELS", "a-b=c", "names no label");
+        check_bad("FLEETGAUGE_LABELS", "instance=x", "not an agent's to set");
+        check_bad("FLEETGAUGE_LABELS", "a=1,a=2", "stands twice");
+        check_bad("FLEETGAUGE_HOST_ROOT", "/does/not/exist", "absolute path");
+        check_bad("FLEETGAUGE_HOST_ROOT", "proc", "absolute path");
+        check_bad("FLEETGAUGE_EPHEMERAL", "yes", "true or false");
+    }
+}

@@ -1,0 +1,367 @@
+//! The agent's own metrics. Every name, type, help and label is in this file.
+//!
+//! They live in a registry of the agent's own, so that many agents can run in one process, and
+//! travel like everything else: as a set, called `agent`.
+
+use std::time::Duration;
+
+use prometheus::proto::{Metric, MetricType as Kind};
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+};
+use protocol::frame::{MetricType, RefuseCode};
+
+use crate::collect::batch::Batch;
+
+/// Buckets of a reading's time: a file takes 20 µs, a slow device 50 ms, a dead one for ever.
+const READING_BUCKETS: &[f64] = &[0.000_1, 0.001, 0.01, 0.1, 1.0];
+/// Buckets of the time from sending a push to its ack: a rack, a country, the moon.
+const ACK_BUCKETS: &[f64] = &[0.001, 0.005, 0.02, 0.1, 0.5, 2.5];
+
+/// Why a measurement was not acknowledged: the `reason` of `fleetgauge_push_dropped_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dropped {
+    /// The next one came before it could be sent.
+    NotSent,
+    /// It was sent and the connection ended before its ack.
+    NotAcked,
+    /// The link came back too late for it.
+    Stale,
+    /// The agent stopped.
+    Stopped,
+}
+
+impl Dropped {
+    const ALL: [Self; 4] = [Self::NotSent, Self::NotAcked, Self::Stale, Self::Stopped];
+
+    /// As it stands in the metric.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotSent => "not_sent",
+            Self::NotAcked => "not_acked",
+            Self::Stale => "stale",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// Why there is no connection, or no longer: the `reason` of `fleetgauge_push_failures_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// The name has no address.
+    Resolve,
+    /// Nobody takes the connection.
+    Connect,
+    /// No answer in time.
+    Timeout,
+    /// The aggregator closed the connection without a word, or the network did.
+    Closed,
+    /// The other end does not speak this protocol.
+    Protocol,
+    /// It wants a proof that this version cannot give.
+    Auth,
+    /// It asked the agent to go elsewhere.
+    Goaway,
+    /// It refused, and said why.
+    Refused(RefuseCode),
+}
+
+impl Failure {
+    const PLAIN: [Self; 7] =
+        [Self::Resolve, Self::Connect, Self::Timeout, Self::Closed, Self::Protocol, Self::Auth, Self::Goaway];
+
+    /// As it stands in the metric.
+    #[must_use]
+    pub fn as_str(self) -> String {
+        match self {
+            Self::Resolve => "resolve".into(),
+            Self::Connect => "connect".into(),
+            Self::Timeout => "timeout".into(),
+            Self::Closed => "closed".into(),
+            Self::Protocol => "protocol".into(),
+            Self::Auth => "auth".into(),
+            Self::Goaway => "goaway".into(),
+            Self::Refused(code) => format!("refused_{}", code.as_str()),
+        }
+    }
+}
+
+/// All of an agent's metrics.
+pub struct Telemetry {
+    registry: Registry,
+    pushes: IntCounterVec,
+    push_bytes: IntCounter,
+    connects: IntCounter,
+    reconnects: IntCounter,
+    failures: IntCounterVec,
+    dropped: IntCounterVec,
+    ack_seconds: Histogram,
+    reading_seconds: HistogramVec,
+    success: IntGaugeVec,
+    dropped_series: IntCounterVec,
+    node_success: GaugeVec,
+    node_seconds: GaugeVec,
+}
+
+/// Names, help texts and labels are constants, and each name stands here once.
+const SOUND: &str = "the table of metrics is sound";
+
+impl Telemetry {
+    /// All of them, at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let all = Self {
+            pushes: counters(
+                &registry,
+                "fleetgauge_push_total",
+                "Measurements, by what became of them: acked or dropped.",
+                &["result"],
+            ),
+            push_bytes: counter(
+                &registry,
+                "fleetgauge_push_bytes_total",
+                "Bytes sent to aggregators, declarations and signs of life included.",
+            ),
+            connects: counter(&registry, "fleetgauge_push_connects_total", "Connections that were welcomed."),
+            reconnects: counter(
+                &registry,
+                "fleetgauge_push_reconnects_total",
+                "Connections that were welcomed after the first one.",
+            ),
+            failures: counters(
+                &registry,
+                "fleetgauge_push_failures_total",
+                "Connections that failed or ended, by reason.",
+                &["reason"],
+            ),
+            dropped: counters(
+                &registry,
+                "fleetgauge_push_dropped_total",
+                "Measurements that were never acknowledged, by reason.",
+                &["reason"],
+            ),
+            ack_seconds: histogram(
+                &registry,
+                "fleetgauge_push_ack_seconds",
+                "Time from sending a push to its ack.",
+                ACK_BUCKETS,
+            ),
+            reading_seconds: histograms(
+                &registry,
+                "fleetgauge_collector_duration_seconds",
+                "Time that a collector took.",
+                &["collector"],
+                READING_BUCKETS,
+            ),
+            success: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "fleetgauge_collector_success",
+                        "1 for a collector that could read everything, 0 for one that could not or is overdue.",
+                    ),
+                    &["collector"],
+                ),
+            ),
+            dropped_series: counters(
+                &registry,
+                "fleetgauge_collector_dropped_series_total",
+                "Samples of series that were not sent, by reason.",
+                &["collector", "reason"],
+            ),
+            node_success: node_gauges(&registry, "success", "1 for a collector that could read everything."),
+            node_seconds: node_gauges(&registry, "duration_seconds", "Time that a collector took, the last time."),
+            registry,
+        };
+        #[cfg(target_os = "linux")]
+        all.registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self())).expect(SOUND);
+        all.start_at_zero();
+        all
+    }
+
+    /// Counters whose labels are known are there from the first push on: `rate()` sees the first
+    /// failure only if it saw the zero before.
+    fn start_at_zero(&self) {
+        for result in ["acked", "dropped"] {
+            let _zero = self.pushes.with_label_values(&[result]);
+        }
+        for reason in Dropped::ALL {
+            let _zero = self.dropped.with_label_values(&[reason.as_str()]);
+        }
+        for reason in Failure::PLAIN {
+            let _zero = self.failures.with_label_values(&[&reason.as_str()]);
+        }
+    }
+
+    /// Makes a collector known, so that its series are there from the first push on.
+    pub fn register(&self, collector: &str, is_node: bool) {
+        self.success.with_label_values(&[collector]).set(0);
+        let _at_zero = self.reading_seconds.with_label_values(&[collector]);
+        if is_node && cfg!(target_os = "linux") {
+            self.node_success.with_label_values(&[collector]).set(0.0);
+            self.node_seconds.with_label_values(&[collector]).set(0.0);
+        }
+    }
+
+    /// A collector was read.
+    pub fn collected(&self, collector: &str, is_node: bool, success: bool, took: Duration) {
+        self.reading_seconds.with_label_values(&[collector]).observe(took.as_secs_f64());
+        self.success.with_label_values(&[collector]).set(success.into());
+        if is_node && cfg!(target_os = "linux") {
+            self.node_success.with_label_values(&[collector]).set(f64::from(u8::from(success)));
+            self.node_seconds.with_label_values(&[collector]).set(took.as_secs_f64());
+        }
+    }
+
+    /// A collector did not come back in time.
+    pub fn overdue(&self, collector: &str, is_node: bool) {
+        self.success.with_label_values(&[collector]).set(0);
+        if is_node && cfg!(target_os = "linux") {
+            self.node_success.with_label_values(&[collector]).set(0.0);
+        }
+    }
+
+    /// Samples of a collector, or of a set, are not sent.
+    pub fn series_dropped(&self, collector: &str, reason: &str, count: usize) {
+        self.dropped_series.with_label_values(&[collector, reason]).inc_by(count as u64);
+    }
+
+    /// A push was acknowledged.
+    pub fn acked(&self, after: Option<Duration>) {
+        self.pushes.with_label_values(&["acked"]).inc();
+        if let Some(after) = after {
+            self.ack_seconds.observe(after.as_secs_f64());
+        }
+    }
+
+    /// A measurement will never be acknowledged.
+    pub fn dropped(&self, reason: Dropped) {
+        self.pushes.with_label_values(&["dropped"]).inc();
+        self.dropped.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// Bytes went out.
+    pub fn sent(&self, bytes: usize) {
+        self.push_bytes.inc_by(bytes as u64);
+    }
+
+    /// A connection was welcomed.
+    pub fn connected(&self) {
+        if self.connects.get() > 0 {
+            self.reconnects.inc();
+        }
+        self.connects.inc();
+    }
+
+    /// A connection failed or ended.
+    pub fn failed(&self, reason: Failure) {
+        self.failures.with_label_values(&[&reason.as_str()]).inc();
+    }
+
+    /// Writes all metrics as a set: the agent's own, and the one that dashboards for
+    /// node_exporter find their hosts by.
+    pub fn report(&self, out: &mut Batch) {
+        for family in self.registry.gather() {
+            for metric in family.get_metric() {
+                flatten(family.name(), family.help(), family.get_field_type(), metric, out);
+            }
+        }
+        if cfg!(target_os = "linux") {
+            out.gauge("node_exporter_build_info", "What collects the node_* families; always 1.", &BUILD, 1.0);
+        }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// There is no Go here; the labels are those that dashboards know.
+const BUILD: [(&str, &str); 7] = [
+    ("branch", "unknown"),
+    ("goarch", goarch()),
+    ("goos", std::env::consts::OS),
+    ("goversion", "unknown"),
+    ("revision", "unknown"),
+    ("tags", "unknown"),
+    ("version", env!("CARGO_PKG_VERSION")),
+];
+
+/// The architecture as Go calls it.
+const fn goarch() -> &'static str {
+    if cfg!(target_arch = "x86_64") {
+        "amd64"
+    } else if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        std::env::consts::ARCH
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "samples are f64")]
+fn flatten(name: &str, help: &str, kind: Kind, metric: &Metric, out: &mut Batch) {
+    let bounds: Vec<(String, u64)> = match kind {
+        Kind::HISTOGRAM => metric.get_histogram().get_bucket().iter().map(bound).collect(),
+        _ => vec![],
+    };
+    let mut labels: Vec<(&str, &str)> = metric.get_label().iter().map(|pair| (pair.name(), pair.value())).collect();
+    match kind {
+        Kind::COUNTER => out.counter(name, help, &labels, metric.get_counter().get_value()),
+        Kind::GAUGE => out.gauge(name, help, &labels, metric.get_gauge().get_value()),
+        Kind::HISTOGRAM => {
+            let histogram = metric.get_histogram();
+            let count = histogram.get_sample_count() as f64;
+            for (bound, below) in &bounds {
+                labels.push(("le", bound));
+                out.push(MetricType::Histogram, name, help, "_bucket", &labels, *below as f64);
+                labels.pop();
+            }
+            labels.push(("le", "+Inf"));
+            out.push(MetricType::Histogram, name, help, "_bucket", &labels, count);
+            labels.pop();
+            out.push(MetricType::Histogram, name, help, "_sum", &labels, histogram.get_sample_sum());
+            out.push(MetricType::Histogram, name, help, "_count", &labels, count);
+        }
+        // No metric in this file is one of these.
+        Kind::SUMMARY | Kind::UNTYPED => {}
+    }
+}
+
+/// A bucket's bound as a label, and how many values are below it.
+fn bound(bucket: &prometheus::proto::Bucket) -> (String, u64) {
+    (bucket.upper_bound().to_string(), bucket.cumulative_count())
+}
+
+fn registered<C: prometheus::core::Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: prometheus::Result<C>,
+) -> C {
+    let collector = collector.expect(SOUND);
+    registry.register(Box::new(collector.clone())).expect(SOUND);
+    collector
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+    registered(registry, IntCounter::new(name, help))
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+fn node_gauges(registry: &Registry, what: &str, help: &str) -> GaugeVec {
+    registered(registry, GaugeVec::new(Opts::new(format!("node_scrape_collector_{what}"), help), &["collector"]))
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+    registered(registry, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())))
+}
+
+fn histograms(registry: &Registry, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
+    let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+    registered(registry, HistogramVec::new(options, labels))
+}
