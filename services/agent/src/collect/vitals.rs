@@ -154,6 +154,7 @@ fn used_ratio(available: f64, total: f64, empty: f64) -> f64 {
     if total > 0.0 { (1.0 - available / total).clamp(0.0, 1.0) } else { empty }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 #[path = "vitals_tests.rs"]
 mod tests;
