@@ -85,11 +85,12 @@ impl Vitals {
         Self { system: from_sysinfo::System::default() }
     }
 
-    /// On Linux sysinfo would wait for ever for a dead mount, and read all of each process only
-    /// to count them: both are asked for in our own way.
+    /// On Linux sysinfo would wait for ever for a dead mount, read nine files of each network
+    /// device, and all of each process only to count them: these are asked for in our own way.
     #[cfg(target_os = "linux")]
     fn signs(&mut self, roots: &Roots, faults: &mut Faults) -> Signs {
         let mut signs = if roots.foreign { self.files.signs(roots, faults) } else { self.system.signs(false, faults) };
+        signs.networks = self.files.networks(roots, faults);
         signs.processes = from_files::processes(roots, faults);
         let mut survey = self.survey.lock().unwrap_or_else(PoisonError::into_inner);
         // A mount that cannot be asked is the file-system collector's to report.
