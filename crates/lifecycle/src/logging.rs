@@ -18,6 +18,8 @@ pub fn start(settings: &Settings) -> Result<(), SettingsError> {
     let json = settings.one_of("FLEETGAUGE_LOG_FORMAT", &["text", "json"])? == "json";
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let log = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).with_target(false);
+    // A log that cannot be written (whoever read it is gone) must not end the process.
+    let log = log.log_internal_errors(false);
     // A log that was started before (a test, an embedding program) stays as it is.
     let _already = if json { log.json().flatten_event(true).try_init() } else { log.try_init() };
     for warning in settings.warnings() {

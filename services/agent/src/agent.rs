@@ -1,6 +1,7 @@
 //! Puts an agent together and runs it.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 
 use crate::clock;
@@ -54,6 +55,13 @@ impl Agent {
     /// of the stop, whatever hangs: a thread that hangs on a dead mount is left behind.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { settings, collectors, telemetry, identity, seed } = self;
+        let mut stop = pin!(stop);
+        // Whoever reads "agent starts" may already send a signal: it is listened for before.
+        tokio::select! {
+            biased;
+            () = &mut stop => return,
+            () = std::future::ready(()) => {}
+        }
         let aggregators: Vec<String> = settings.aggregators.iter().map(ToString::to_string).collect();
         tracing::info!(
             agent = %settings.agent,
@@ -79,7 +87,7 @@ impl Agent {
         let mut uplink = Uplink::new(connect, settings, identity, mailbox, telemetry, clock::now, seed);
         tokio::select! {
             () = uplink.run() => {}
-            () = stop => {}
+            () = &mut stop => {}
         }
         collecting.stop();
         uplink.farewell().await;

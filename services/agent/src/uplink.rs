@@ -69,6 +69,8 @@ pub(crate) struct Uplink<C: Connect> {
     telemetry: Arc<Telemetry>,
     now: fn() -> Moment,
     route: Route,
+    /// Which aggregator of the list this connection, or attempt, is to.
+    target: usize,
     connection: Option<Connection<C::Stream>>,
     /// The newest measurement that was sent and is not acknowledged.
     kept: Option<Measurement>,
@@ -100,6 +102,7 @@ impl<C: Connect> Uplink<C> {
             telemetry,
             now,
             route,
+            target: 0,
             connection: None,
             kept: None,
             sent: 0,
@@ -113,18 +116,22 @@ impl<C: Connect> Uplink<C> {
     /// [`Uplink::farewell`] needs.
     pub(crate) async fn run(&mut self) {
         loop {
-            let (target, wait) = self.route.next(Instant::now(), self.random.f64());
-            tokio::time::sleep(wait).await;
-            let ended = match self.open(target).await {
+            let ended = match self.open().await {
                 Ok(()) => self.serve().await,
                 Err(ended) => ended,
             };
-            self.close(target, &ended);
+            self.close(self.target, &ended);
         }
     }
 
-    /// Opens a connection and puts the `hello` on its way.
-    async fn open(&mut self, target: usize) -> Result<(), Ended> {
+    /// Opens a connection and puts the `hello` on its way, unless there is one.
+    async fn open(&mut self) -> Result<(), Ended> {
+        if self.connection.is_some() {
+            return Ok(());
+        }
+        let (target, wait) = self.route.next(Instant::now(), self.random.f64());
+        tokio::time::sleep(wait).await;
+        self.target = target;
         let Some(address) = self.settings.aggregators.get(target) else {
             return Err(Ended::new(Failure::Resolve, "there is no aggregator to go to"));
         };
@@ -269,7 +276,12 @@ fn next_measurement<S: tokio::io::AsyncRead + tokio::io::AsyncWrite>(
     telemetry: &Telemetry,
     now: fn() -> Moment,
 ) -> Option<Measurement> {
-    let again = kept.take_if(|kept| !connection.is_under_way(kept.seq));
+    // One that was sent on an earlier connection, and whose ack may have been lost with it.
+    let mut again = kept.take_if(|kept| !connection.is_under_way(kept.seq));
+    if let Some(safe) = again.take_if(|again| connection.is_safe(again.seq)) {
+        telemetry.acked(None);
+        mailbox.give_back(safe);
+    }
     let next = match (mailbox.take(), again) {
         (Some(new), Some(old)) => {
             telemetry.dropped(Dropped::NotAcked);
@@ -278,14 +290,10 @@ fn next_measurement<S: tokio::io::AsyncRead + tokio::io::AsyncWrite>(
         }
         (new, old) => new.or(old),
     }?;
-    let fresh = next.taken.is_some_and(|taken| taken.age_at(now()) <= connection.late_after());
-    if connection.is_safe(next.seq) {
-        telemetry.acked(None);
-    } else if fresh {
+    if next.taken.is_some_and(|taken| taken.age_at(now()) <= connection.late_after()) {
         return Some(next);
-    } else {
-        telemetry.dropped(Dropped::Stale);
     }
+    telemetry.dropped(Dropped::Stale);
     mailbox.give_back(next);
     None
 }

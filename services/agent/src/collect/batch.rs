@@ -339,3 +339,7 @@ fn key(name: &str, series: &Series) -> String {
 fn index(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+#[path = "batch_tests.rs"]
+mod tests;

@@ -179,3 +179,60 @@ pub fn names(path: &Path, max: usize) -> io::Result<Vec<String>> {
     names.sort_unstable();
     Ok(names)
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn host() -> (tempfile::TempDir, Roots) {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("proc")).unwrap();
+        let roots = Roots::new(Some(root.path()));
+        (root, roots)
+    }
+
+    #[test]
+    fn a_source_is_read_anew_each_time() {
+        let (_root, roots) = host();
+        let mut source = Source::new("x");
+        let read = |source: &mut Source| source.text(&roots.proc, &mut Faults::default()).map(str::to_owned);
+        assert_eq!(read(&mut source), None);
+        for text in ["one\n".to_owned(), String::new(), "long ".repeat(5000), "short".to_owned()] {
+            std::fs::write(roots.proc.join("x"), &text).unwrap();
+            assert_eq!(read(&mut source), Some(text));
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_a_fault_and_the_rest_is_read() {
+        let (_root, roots) = host();
+        std::fs::write(roots.proc.join("x"), b"a\xffb").unwrap();
+        let mut faults = Faults::default();
+        assert_eq!(Source::new("x").text(&roots.proc, &mut faults), Some("a\u{fffd}b"));
+        assert!(faults.into_result().is_err());
+    }
+
+    #[test]
+    fn a_long_file_ends_at_its_last_whole_line_within_the_limit() {
+        let (_root, roots) = host();
+        std::fs::write(roots.proc.join("x"), "12345\n".repeat(2000)).unwrap();
+        let mut faults = Faults::default();
+        let mut source = Source::new("x");
+        source.max = 9000;
+        assert_eq!(source.text(&roots.proc, &mut faults).map(str::len), Some(9000));
+        source.max = 8999;
+        assert_eq!(source.text(&roots.proc, &mut faults).map(str::len), Some(8994));
+        assert!(faults.into_result().is_err());
+    }
+
+    #[test]
+    fn a_chain_of_links_ends() {
+        let (root, roots) = host();
+        std::os::unix::fs::symlink("/loop", root.path().join("loop")).unwrap();
+        assert!(attribute(&roots.resolve("loop")).is_err());
+        std::fs::write(root.path().join("file"), "text\n").unwrap();
+        std::os::unix::fs::symlink("file", root.path().join("relative")).unwrap();
+        std::os::unix::fs::symlink("/relative", root.path().join("absolute")).unwrap();
+        assert_eq!(attribute(&roots.resolve("absolute")).unwrap(), "text");
+    }
+}

@@ -1,1 +1,178 @@
+use std::sync::Mutex;
 
+use super::*;
+use crate::clock;
+use crate::collect::error::CollectError;
+use crate::measurement::Outcome;
+
+/// Does what the test says.
+struct Puppet {
+    name: &'static str,
+    every: Option<Duration>,
+    act: Box<Act>,
+}
+
+type Act = dyn FnMut(&mut Batch) -> Result<(), CollectError> + Send;
+
+impl Collector for Puppet {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn every(&self) -> Option<Duration> {
+        self.every
+    }
+
+    fn read(&mut self, _: &Roots, out: &mut Batch) -> Result<(), CollectError> {
+        (self.act)(out)
+    }
+}
+
+fn puppet(
+    name: &'static str,
+    act: impl FnMut(&mut Batch) -> Result<(), CollectError> + Send + 'static,
+) -> Box<dyn Collector> {
+    Box::new(Puppet { name, every: None, act: Box::new(act) })
+}
+
+fn ready(name: &'static str) -> Box<dyn Collector> {
+    let mut count = 0.0;
+    puppet(name, move |out| {
+        count += 1.0;
+        out.gauge(name, "", &[], count);
+        Ok(())
+    })
+}
+
+/// A scheduler that waits long enough for everything that comes back at all.
+fn scheduler(collectors: Vec<Box<dyn Collector>>) -> Scheduler {
+    let interval = Duration::from_millis(400);
+    let mut scheduler = Scheduler::new(collectors, Roots::new(None), interval, Arc::new(Telemetry::new()));
+    scheduler.patience = Duration::from_secs(20);
+    scheduler
+}
+
+/// One round: what each set says, the agent's own left out.
+fn round(scheduler: &mut Scheduler) -> Vec<String> {
+    let mut measurement = Measurement::default();
+    scheduler.measure(clock::now(), &mut measurement);
+    let said =
+        measurement.readings.iter().filter(|reading| reading.set != "agent").map(|reading| match &reading.outcome {
+            Outcome::Values { layout, from } => format!("{} {:?}", reading.set, measurement.values(layout, *from)),
+            Outcome::Failed(reason) => format!("{} failed: {reason}", reading.set),
+        });
+    said.collect()
+}
+
+#[test]
+fn a_hung_collector_delays_no_other_and_comes_back() {
+    let gate = Arc::new(Mutex::new(()));
+    let behind = Arc::clone(&gate);
+    let hung = puppet("hung", move |out| {
+        drop(behind.lock());
+        out.gauge("hung", "", &[], 1.0);
+        Ok(())
+    });
+    let held = gate.lock().unwrap();
+    let mut scheduler = scheduler(vec![ready("first"), hung, ready("last")]);
+    scheduler.patience = Duration::from_millis(500);
+    for number in 1..=3 {
+        let start = Instant::now();
+        let said = round(&mut scheduler);
+        assert_eq!(
+            said,
+            [
+                format!("first [{number}.0]"),
+                "hung failed: it did not come back in time".into(),
+                format!("last [{number}.0]")
+            ]
+        );
+        assert!(start.elapsed() < Duration::from_secs(5));
+    }
+    drop(held);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while round(&mut scheduler)[1] != "hung [1.0]" {
+        assert!(Instant::now() < deadline, "it is back");
+    }
+}
+
+#[test]
+fn one_that_fails_or_panics_is_only_itself_missing() {
+    let failing = puppet("failing", |_| Err(CollectError::malformed("x", "y")));
+    let partly = puppet("partly", |out| {
+        out.gauge("partly", "", &[], 1.0);
+        Err(CollectError::malformed("x", "y"))
+    });
+    let mut panics = false;
+    let panicking = puppet("panicking", move |out| {
+        panics = !panics;
+        assert!(!panics, "this one panics every other time");
+        out.gauge("panicking", "", &[], 1.0);
+        Ok(())
+    });
+    let mut scheduler = scheduler(vec![failing, partly, panicking, ready("ready")]);
+    let failed = "failing failed: x: cannot make sense of \"y\"";
+    assert_eq!(
+        round(&mut scheduler),
+        [failed, "partly [1.0]", "panicking failed: the collector panicked", "ready [1.0]"]
+    );
+    assert_eq!(round(&mut scheduler), [failed, "partly [1.0]", "panicking [1.0]", "ready [2.0]"]);
+    let mut own = Batch::new();
+    own.begin();
+    scheduler.telemetry.report(&mut own);
+    own.finish(true);
+    let page = crate::collect::testing::render(&own, false);
+    for (collector, success) in [("failing", 0), ("partly", 0), ("panicking", 1), ("ready", 1)] {
+        assert!(page.contains(&format!("fleetgauge_collector_success{{collector=\"{collector}\"}} {success}\n")));
+        assert!(page.contains(&format!("node_scrape_collector_success{{collector=\"{collector}\"}} {success}\n")));
+    }
+}
+
+#[test]
+fn a_slow_one_is_read_rarely_and_keeps_its_values() {
+    let mut count = 0.0;
+    let act = move |out: &mut Batch| {
+        count += 1.0;
+        out.gauge("slow", "", &[], count);
+        Ok(())
+    };
+    let slow = Puppet { name: "slow", every: Some(Duration::from_secs(3600)), act: Box::new(act) };
+    let mut scheduler = scheduler(vec![Box::new(slow), ready("ready")]);
+    let mut measurement = Measurement::default();
+    let mut versions = Vec::new();
+    for _ in 0..3 {
+        scheduler.measure(clock::now(), &mut measurement);
+        versions.push(measurement.readings.iter().map(|reading| reading.version).collect::<Vec<_>>());
+    }
+    assert_eq!(versions, [[1, 1, 1], [1, 2, 2], [1, 3, 3]]);
+    assert_eq!(round(&mut scheduler), ["slow [1.0]", "ready [4.0]"]);
+}
+
+#[test]
+fn ticks_are_multiples_and_missed_ones_are_not_made_up_for() {
+    let start = Instant::now();
+    let interval = Duration::from_millis(100);
+    #[track_caller]
+    fn check(since_ms: u64, expected_ms: u64, start: Instant, interval: Duration) {
+        let next = next_tick(start, interval, start + Duration::from_millis(since_ms));
+        assert_eq!(next, start + Duration::from_millis(expected_ms));
+    }
+    check(0, 100, start, interval);
+    check(99, 100, start, interval);
+    check(100, 200, start, interval);
+    check(130, 200, start, interval);
+    check(1_000_050, 1_000_100, start, interval);
+}
+
+#[test]
+fn a_stop_ends_the_thread_in_the_middle_of_a_pause() {
+    let scheduler =
+        Scheduler::new(vec![ready("ready")], Roots::new(None), Duration::from_secs(600), Arc::new(Telemetry::new()));
+    let (mailbox, stop) = (Arc::new(Mailbox::default()), Arc::new(Stop::default()));
+    let thread = {
+        let (mailbox, stop) = (Arc::clone(&mailbox), Arc::clone(&stop));
+        std::thread::spawn(move || scheduler.run(clock::now, &mailbox, &stop))
+    };
+    stop.stop();
+    thread.join().unwrap();
+}

@@ -51,7 +51,8 @@ fn report_zone(zone: &tz::TimeZone, now: f64, out: &mut Batch, faults: &mut Faul
     #[expect(clippy::cast_possible_truncation, reason = "the seconds of a clock that fits into f64 with its fraction")]
     match zone.find_local_time_type(now as i64) {
         Ok(local) => {
-            let name = local.time_zone_designation();
+            // Without a file the zone has no name.
+            let name = Some(local.time_zone_designation()).filter(|name| !name.is_empty()).unwrap_or("UTC");
             let help = "How far local time is ahead of UTC.";
             out.gauge("node_time_zone_offset_seconds", help, &[("time_zone", name)], f64::from(local.ut_offset()));
         }

@@ -1,1 +1,143 @@
+use proptest::prelude::*;
+use protocol::LineDecoder;
+use protocol::frame::{Declare, Values};
 
+use super::*;
+use crate::collect::batch::Batch;
+
+const LIMITS: Limits = Limits { line_bytes: 65536, sets: 10, series: 1000, live_unacked: 2 };
+const NOW: Moment = Moment { wall_ms: 2, mono_ms: 3 };
+
+fn batch(series: usize) -> Batch {
+    let mut batch = Batch::new();
+    batch.begin();
+    for n in 0..series {
+        batch.gauge("x", "", &[("n", &n.to_string())], 1.0);
+    }
+    batch.finish(true);
+    batch
+}
+
+/// Pushes and gives the lines as text, numbers of pushes left out.
+fn push(link: &mut Link, fill: impl FnOnce(&mut Measurement)) -> (String, Vec<Unsent>) {
+    let mut measurement = Measurement::default();
+    measurement.begin(1, Moment { wall_ms: 1, mono_ms: 1 });
+    fill(&mut measurement);
+    let mut out = Vec::new();
+    let unsent = link.push(&measurement, NOW, &mut out);
+    let mut decoder = LineDecoder::new(LINE_BYTES_MAX);
+    decoder.buffer().extend_from_slice(&out);
+    let mut said = Vec::new();
+    while let Some(frame) = decoder.next_frame().unwrap() {
+        said.push(match frame {
+            ToAggregator::Declare(Declare { set, total, name, .. }) => format!("declare {set} {name} {total}"),
+            ToAggregator::Values(Values { set, values, .. }) => format!("values {set} {}", values.0.len()),
+            ToAggregator::Failed(failed) => format!("failed {} {}", failed.set, failed.reason),
+            ToAggregator::Retire(retire) => format!("retire {}", retire.set),
+            ToAggregator::Push(_) => "push".into(),
+            ToAggregator::End(_) => "end".into(),
+            other => panic!("{other:?} is no part of a push"),
+        });
+    }
+    (said.join(", "), unsent)
+}
+
+#[test]
+fn a_changed_set_gets_a_new_number_and_the_old_one_is_retired_after_the_push() {
+    let mut link = Link::new(LIMITS);
+    let (two, three) = (batch(2), batch(3));
+    let add = |batch: &Batch, version| {
+        let (layout, values) = (Arc::clone(batch.layout()), batch.values().to_vec());
+        move |m: &mut Measurement| m.add("x", version, &layout, &values)
+    };
+    assert_eq!(push(&mut link, add(&two, 1)).0, "declare 1 x 2, push, values 1 2, end");
+    assert_eq!(push(&mut link, add(&two, 2)).0, "push, values 1 2, end");
+    assert_eq!(push(&mut link, add(&three, 3)).0, "declare 2 x 3, push, values 2 3, end, retire 1");
+    assert_eq!(push(&mut link, add(&batch(0), 4)).0, "push, end, retire 2", "a set with nothing in it is none");
+    assert_eq!(push(&mut link, add(&two, 5)).0, "declare 3 x 2, push, values 3 2, end");
+}
+
+#[test]
+fn a_slow_set_is_sent_once_and_a_failed_one_each_time() {
+    let mut link = Link::new(LIMITS);
+    let two = batch(2);
+    let add = |version| {
+        let (layout, values) = (Arc::clone(two.layout()), two.values().to_vec());
+        move |m: &mut Measurement| m.add("x", version, &layout, &values)
+    };
+    let fail = |m: &mut Measurement| m.add_failed("x", 1, &Arc::from("hung"));
+    assert_eq!(push(&mut link, fail).0, "push, end", "nobody knows the set yet");
+    assert_eq!(push(&mut link, add(1)).0, "declare 1 x 2, push, values 1 2, end");
+    assert_eq!(push(&mut link, add(1)).0, "push, end");
+    assert_eq!(push(&mut link, fail).0, "push, failed 1 hung, end");
+    assert_eq!(push(&mut link, add(1)).0, "push, values 1 2, end", "it was off the page");
+}
+
+#[test]
+fn whole_sets_are_left_out_rather_than_refused() {
+    let mut link = Link::new(Limits { sets: 2, series: 5, ..LIMITS });
+    let (two, three) = (batch(2), batch(3));
+    let all = |m: &mut Measurement| {
+        m.add("a", 1, two.layout(), two.values());
+        m.add("b", 1, three.layout(), three.values());
+        m.add("c", 1, two.layout(), two.values());
+    };
+    let (said, unsent) = push(&mut link, all);
+    assert_eq!(said, "declare 1 a 2, declare 2 b 3, push, values 1 2, values 2 3, end");
+    assert_eq!(unsent, [Unsent { set: "c", series: 2, why: "limit" }]);
+    // There is no room for both at a time, so the old one goes first.
+    let (said, _) = push(&mut link, |m| m.add("b", 2, two.layout(), two.values()));
+    assert_eq!(said, "retire 2, declare 3 b 2, push, values 3 2, end");
+}
+
+#[test]
+fn a_series_that_fits_in_no_line_is_left_out() {
+    let mut link = Link::new(Limits { line_bytes: 4096, ..LIMITS });
+    let mut long = Batch::new();
+    long.begin();
+    let value = "\u{1}".repeat(1000);
+    long.gauge("x", "", &[("v", &value)], 1.0);
+    long.finish(true);
+    let (said, unsent) = push(&mut link, |m| m.add("a", 1, long.layout(), long.values()));
+    assert_eq!((said.as_str(), unsent[0].why), ("push, end", "line"));
+}
+
+proptest! {
+    /// Whatever happens to the sets, the aggregator never sees more than it granted, a number
+    /// twice, or values for what is not declared.
+    #[test]
+    fn the_limits_hold_at_every_line(
+        pushes in proptest::collection::vec(proptest::collection::vec((0..4usize, 0..9usize), 0..5), 1..20),
+        series in 1..20usize, sets in 1..4usize,
+    ) {
+        let mut link = Link::new(Limits { sets: sets as u64, series: series as u64, ..LIMITS });
+        let mut declared = std::collections::BTreeMap::new();
+        let mut highest = 0;
+        for (version, readings) in pushes.into_iter().enumerate() {
+            let (said, _) = push(&mut link, |m| {
+                let mut seen = [false; 4];
+                for (name, count) in readings {
+                    if !std::mem::replace(&mut seen[name], true) {
+                        let batch = batch(count);
+                        m.add(["a", "b", "c", "d"][name], version as u64, batch.layout(), batch.values());
+                    }
+                }
+            });
+            for line in said.split(", ") {
+                let words: Vec<&str> = line.split(' ').collect();
+                match words[0] {
+                    "declare" => {
+                        let number: u64 = words[1].parse().unwrap();
+                        prop_assert!(number > highest);
+                        highest = number;
+                        declared.insert(number, words[3].parse::<usize>().unwrap());
+                        prop_assert!(declared.len() <= sets && declared.values().sum::<usize>() <= series);
+                    }
+                    "values" => prop_assert_eq!(declared[&words[1].parse().unwrap()], words[2].parse::<usize>().unwrap()),
+                    "retire" => prop_assert!(declared.remove(&words[1].parse().unwrap()).is_some()),
+                    _ => {}
+                }
+            }
+        }
+    }
+}

@@ -63,10 +63,12 @@ impl System {
 
     #[expect(clippy::cast_precision_loss, reason = "samples are f64")]
     fn processes(&mut self) -> f64 {
-        use sysinfo::{ProcessRefreshKind, ProcessesToUpdate};
+        use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, ThreadKind};
         let Some(system) = &mut self.system else { return ABSENT };
         system.refresh_processes_specifics(ProcessesToUpdate::All, true, ProcessRefreshKind::nothing());
-        system.processes().len() as f64
+        // On some systems it lists the threads of programs too; those of a kernel are processes.
+        let is_process = |process: &&sysinfo::Process| process.thread_kind() != Some(ThreadKind::Userland);
+        system.processes().values().filter(is_process).count() as f64
     }
 }
 
