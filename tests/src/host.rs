@@ -70,7 +70,7 @@ impl Host {
     }
 
     /// Ends it at once: it says nothing.
-    pub fn kill(self) {
-        self.process.kill();
+    pub async fn kill(self) {
+        self.process.kill().await;
     }
 }

@@ -106,9 +106,9 @@ impl Hub {
     }
 
     /// Ends it at once.
-    pub fn kill(&mut self) {
+    pub async fn kill(&mut self) {
         if let Some(process) = self.process.take() {
-            process.kill();
+            process.kill().await;
         }
     }
 

@@ -5,7 +5,7 @@
 //! let hub = tests::Hub::start().await;
 //! let huginn = hub.agent("huginn").start();
 //! hub.scrape_until("huginn is there", |page| page.up("huginn") == Some(1.0)).await;
-//! huginn.kill();
+//! huginn.kill().await;
 //! hub.scrape_until("huginn is gone", |page| page.up("huginn") == Some(0.0)).await;
 //! # }
 //! ```

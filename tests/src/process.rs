@@ -47,11 +47,19 @@ impl Process {
             let ended = tokio::time::timeout(STOP_LIMIT, main).await;
             ended.expect("a service that is asked to stop ends within a second").expect("the service did not panic");
         }
+        self.kill().await;
     }
 
-    /// Ends it at once, as SIGKILL does: its tasks are dropped wherever they stand, its sockets close.
-    pub fn kill(self) {
-        drop(self);
+    /// Ends it at once, as SIGKILL does: its tasks are dropped wherever they stand. When this
+    /// returns its sockets are closed.
+    ///
+    /// # Panics
+    /// When the system gives no thread.
+    pub async fn kill(mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            let end = move || runtime.shutdown_timeout(STOP_LIMIT);
+            tokio::task::spawn_blocking(end).await.expect("the end of a runtime does not panic");
+        }
     }
 }
 

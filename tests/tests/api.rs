@@ -24,7 +24,7 @@ async fn one_agents_page_is_its_own_series_and_nothing_else() {
     assert!(others.is_empty(), "{others:?}");
 
     assert_eq!(hub.get("/metrics?agent=nobody").await.unwrap().status, 404);
-    b.kill();
+    b.kill().await;
     hub.scrape_until("b is gone", |page| page.up("b") == Some(0.0)).await;
     assert_eq!(hub.get("/metrics?agent=b").await.unwrap().status, 503, "only its tombstone is left");
 }

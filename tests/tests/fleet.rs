@@ -59,7 +59,7 @@ async fn what_a_killed_agent_sent_leaves_the_page_and_its_absence_stays() {
     let victim = hub.agent("victim").start();
     let both = |page: &Page| page.up("survivor") == Some(1.0) && page.up("victim") == Some(1.0);
     hub.scrape_until("both are there", both).await;
-    victim.kill();
+    victim.kill().await;
     let killed = Instant::now();
     let page = hub.scrape_until("the victim is gone", |page| is_gone(page, "victim")).await;
     // One interval of grace, and no more than three of them with 3 s at least if even its end was not seen.
@@ -139,12 +139,12 @@ async fn a_dead_host_is_not_forgotten_when_the_aggregator_restarts() {
     let mut hub = Hub::builder().with("FLEETGAUGE_DATA_DIR", folder.path().display()).start().await;
     let victim = hub.agent("victim").start();
     hub.scrape_until("it is there", |page| page.up("victim") == Some(1.0)).await;
-    victim.kill();
+    victim.kill().await;
     hub.scrape_until("it is gone", |page| is_gone(page, "victim")).await;
     hub.stop().await;
     hub.start_again().await;
     assert_eq!(hub.scrape().await.unwrap().up("victim"), Some(0.0), "on the very first page");
-    hub.kill();
+    hub.kill().await;
     hub.start_again().await;
     assert_eq!(hub.scrape().await.unwrap().up("victim"), Some(0.0), "on the first page after a crash");
 }
@@ -157,7 +157,7 @@ async fn a_host_that_dies_while_the_aggregator_is_down_is_missed() {
     let both = |page: &Page| page.up("survivor") == Some(1.0) && page.up("victim") == Some(1.0);
     hub.scrape_until("both are there", both).await;
     hub.stop().await;
-    victim.kill();
+    victim.kill().await;
     hub.start_again().await;
     // An alert must not fire for agents that are only on their way back, so nothing is said at first.
     assert_eq!(hub.scrape().await.unwrap().up("victim"), None);

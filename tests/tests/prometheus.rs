@@ -86,7 +86,7 @@ async fn a_killed_agents_series_are_stale_with_the_scrape_that_says_it_is_gone()
     prometheus.query_until("all five are there", "node_load1", all_five).await;
     let victim = hosts.pop().expect("five were started");
     let name = victim.name().to_owned();
-    victim.kill();
+    victim.kill().await;
     // One expression, so both sides are of one moment: what it sent, as long as it is not down.
     let down = format!("fleetgauge_agent_up{{instance=\"{name}\"}} == 0");
     prometheus.query_until("it is down", &down, |result| result.len() == 1).await;
@@ -127,7 +127,7 @@ async fn every_agent_can_be_a_target_of_its_own() {
     // Its own `up` is what an agent gets by this: one that is gone is a target that fails.
     let victim = hosts.pop().expect("five were started");
     let down = format!("up{{instance=\"{}\"}} == 0", victim.name());
-    victim.kill();
+    victim.kill().await;
     prometheus.query_until("its target is down", &down, |result| result.len() == 1).await;
     let left = prometheus.query("up == 1").await.unwrap();
     assert_eq!(left.len(), 4, "{left:?}");

@@ -37,7 +37,8 @@ mod time;
 #[cfg(target_os = "linux")]
 mod uname;
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod golden_tests;
 
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! The `agent` binary as a process: signals, exit codes, settings, health.
 
 #![expect(clippy::disallowed_methods, reason = "these tests start the agent; collectors never start anything")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what went wrong by panicking")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -180,7 +180,8 @@ pub fn names(path: &Path, max: usize) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 

@@ -85,11 +85,12 @@ impl Vitals {
         Self { system: from_sysinfo::System::default() }
     }
 
-    /// On Linux sysinfo would wait for ever for a dead mount, and read all of each process only
-    /// to count them: both are asked for in our own way.
+    /// On Linux sysinfo would wait for ever for a dead mount, read nine files of each network
+    /// device, and all of each process only to count them: these are asked for in our own way.
     #[cfg(target_os = "linux")]
     fn signs(&mut self, roots: &Roots, faults: &mut Faults) -> Signs {
         let mut signs = if roots.foreign { self.files.signs(roots, faults) } else { self.system.signs(false, faults) };
+        signs.networks = self.files.networks(roots, faults);
         signs.processes = from_files::processes(roots, faults);
         let mut survey = self.survey.lock().unwrap_or_else(PoisonError::into_inner);
         // A mount that cannot be asked is the file-system collector's to report.
@@ -154,6 +155,7 @@ fn used_ratio(available: f64, total: f64, empty: f64) -> f64 {
     if total > 0.0 { (1.0 - available / total).clamp(0.0, 1.0) } else { empty }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 #[path = "vitals_tests.rs"]
 mod tests;

@@ -10,7 +10,7 @@ fn both_ways_tell_the_same_of_this_host() {
     let (mut system, mut files) = (from_sysinfo::System::default(), from_files::Files::new());
     let first = (system.signs(true, &mut faults), files.signs(&here, &mut faults));
     assert!(protocol::is_absent(first.0.cpu_used) && protocol::is_absent(first.1.cpu_used));
-    let (a, b) = (system.signs(true, &mut faults), files.signs(&here, &mut faults));
+    let (a, mut b) = (system.signs(true, &mut faults), files.signs(&here, &mut faults));
     faults.into_result().unwrap();
     for (a, b, tolerance, what) in [
         (a.memory_used, b.memory_used, 0.02, "memory"),
@@ -27,6 +27,7 @@ fn both_ways_tell_the_same_of_this_host() {
         devices.sort_unstable();
         devices
     };
+    b.networks = files.networks(&here, &mut Faults::default());
     assert_eq!(devices(&a), devices(&b));
     let survey = &mut Survey::new(Duration::from_secs(5));
     let (mounts, _) = survey.mounts(&here, &mut Faults::default());

@@ -34,7 +34,7 @@ impl Files {
         }
     }
 
-    /// Measures all but processes and file systems.
+    /// Measures all but networks, processes and file systems.
     pub(super) fn signs(&mut self, roots: &Roots, faults: &mut Faults) -> Signs {
         let mut signs = Signs::default();
         if let Some(now) = self.stat.text(&roots.proc, faults).and_then(cpu_time) {
@@ -52,15 +52,17 @@ impl Files {
             signs.uptime_seconds =
                 faults.check(seconds.ok_or_else(|| CollectError::malformed("uptime", text))).unwrap_or(ABSENT);
         }
-        if let (Some(text), _) = self.netdev.text(roots, faults) {
-            let found = devices(text).filter_map(Result::ok);
-            let one = |(device, columns): (&str, [f64; 16])| {
-                let [received, .., sent, _, _, _, _, _, _, _] = columns;
-                Network { device: device.to_owned(), received, sent }
-            };
-            signs.networks = found.map(one).collect();
-        }
         signs
+    }
+
+    /// The host's network devices.
+    pub(super) fn networks(&mut self, roots: &Roots, faults: &mut Faults) -> Vec<Network> {
+        let (Some(text), _) = self.netdev.text(roots, faults) else { return vec![] };
+        let one = |(device, columns): (&str, [f64; 16])| {
+            let [received, .., sent, _, _, _, _, _, _, _] = columns;
+            Network { device: device.to_owned(), received, sent }
+        };
+        devices(text).filter_map(Result::ok).map(one).collect()
     }
 }
 

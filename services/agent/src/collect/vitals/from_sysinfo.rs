@@ -14,8 +14,8 @@ pub(super) struct System {
 }
 
 impl System {
-    /// Measures. `everything` also takes file systems and processes from sysinfo.
-    #[expect(clippy::cast_precision_loss, reason = "samples are f64; bytes beyond 2^53 are rounded")]
+    /// Measures. `everything` also takes networks, file systems and processes from sysinfo.
+    #[expect(clippy::cast_precision_loss, reason = "samples are f64")]
     pub(super) fn signs(&mut self, everything: bool, faults: &mut Faults) -> Signs {
         let mut signs = Signs::default();
         self.cpu_and_memory(&mut signs, faults);
@@ -25,24 +25,29 @@ impl System {
         if let Some(uptime) = faults.check(failed("uptime", sysinfo::System::uptime())) {
             signs.uptime_seconds = uptime as f64;
         }
-        if self.networks.is_none() {
-            self.networks = faults.check(failed("networks", Networks::new()));
-        }
-        if let Some(networks) = &mut self.networks {
-            networks.refresh(true);
-            for (device, data) in networks.iter() {
-                let device = device.to_string_lossy().into_owned();
-                let (received, sent) = (data.total_received() as f64, data.total_transmitted() as f64);
-                signs.networks.push(Network { device, received, sent });
-            }
-        }
-        signs.networks.retain(|network| !is_ignored(&network.device));
-        signs.networks.sort_by(|a, b| a.device.cmp(&b.device));
         if everything {
+            signs.networks = self.networks(faults);
             signs.filesystems = filesystems(faults);
             signs.processes = self.processes();
         }
         signs
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "samples are f64; bytes beyond 2^53 are rounded")]
+    fn networks(&mut self, faults: &mut Faults) -> Vec<Network> {
+        if self.networks.is_none() {
+            self.networks = faults.check(failed("networks", Networks::new()));
+        }
+        let Some(networks) = &mut self.networks else { return vec![] };
+        networks.refresh(true);
+        let one = |(device, data): (&std::ffi::OsString, &sysinfo::NetworkData)| Network {
+            device: device.to_string_lossy().into_owned(),
+            received: data.total_received() as f64,
+            sent: data.total_transmitted() as f64,
+        };
+        let mut networks: Vec<Network> = networks.iter().map(one).filter(|one| !is_ignored(&one.device)).collect();
+        networks.sort_by(|a, b| a.device.cmp(&b.device));
+        networks
     }
 
     #[expect(clippy::cast_precision_loss, reason = "samples are f64; bytes beyond 2^53 are rounded")]
