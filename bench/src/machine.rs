@@ -17,6 +17,8 @@ pub struct Machine {
     pub memory_mib: u64,
     /// The kernel's release.
     pub kernel: String,
+    /// Load average of the minute before the run: what else it was doing.
+    pub load_before: f64,
 }
 
 impl Machine {
@@ -24,7 +26,7 @@ impl Machine {
     #[must_use]
     pub fn this() -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
-        let cpus = read("/proc/cpuinfo");
+        let (cpus, load) = (read("/proc/cpuinfo"), read("/proc/loadavg"));
         let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of MiB")]
         let memory_mib = (kib_of(&read("/proc/meminfo"), "MemTotal:").unwrap_or(0.0) / 1024.0) as u64;
@@ -33,6 +35,7 @@ impl Machine {
             cpu: model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned()),
             memory_mib,
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            load_before: load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0),
         }
     }
 }
