@@ -160,8 +160,8 @@ pub fn build_aggregator(release: bool) -> Result<PathBuf> {
     }
 }
 
-/// The commit that the working tree stands on, with `-dirty` when it differs; `None` outside a
-/// repository.
+/// The commit that the working tree stands on, with `-dirty` when something that is built differs
+/// from it; `None` outside a repository.
 #[must_use]
 pub fn commit() -> Option<String> {
     let git = |arguments: &[&str]| {
@@ -169,8 +169,8 @@ pub fn commit() -> Option<String> {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let head = git(&["rev-parse", "--short=12", "HEAD"])?;
-    // Runs that were just kept are not what was measured.
-    let changed = git(&["status", "--porcelain", "--", ".", ":!bench/runs"])?;
+    // Texts, and runs that were just kept, are not what is measured.
+    let changed = git(&["status", "--porcelain", "--", ".", ":!bench/runs", ":!docs", ":!*.md"])?;
     Some(if changed.is_empty() { head } else { format!("{head}-dirty") })
 }
 
