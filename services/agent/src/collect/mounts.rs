@@ -144,10 +144,15 @@ impl Survey {
     }
 
     fn list(&mut self, roots: &Roots, faults: &mut Faults) -> bool {
-        let own = self.host.bytes(&roots.proc, &mut Faults::default()).is_err();
-        let source = if own { &mut self.own } else { &mut self.host };
         self.mounts.clear();
-        let Some(bytes) = faults.check(source.bytes(&roots.proc, &mut Faults::default())) else { return own };
+        let own = self.host.load(&roots.proc, faults).is_err();
+        if own {
+            let loaded = self.own.load(&roots.proc, faults);
+            if faults.check(loaded).is_none() {
+                return own;
+            }
+        }
+        let bytes = if own { self.own.bytes() } else { self.host.bytes() };
         // In our own namespace the host's mounts stand below its root.
         let strip = (own && roots.foreign).then_some(roots.root.as_path());
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
@@ -170,14 +175,13 @@ impl Survey {
             self.stuck.remove(&path);
         }
         let mut waiting = HashSet::new();
-        for mount in &mut self.mounts {
-            mount.space = Err(STUCK.to_owned());
+        for mount in &self.mounts {
             if !self.stuck.contains(&mount.path) && self.stuck.len() < MOUNTS_MAX {
                 self.stuck.insert(mount.path.clone());
                 waiting.insert(mount.path.clone());
-                self.crew.submit(mount.path.clone());
             }
         }
+        self.crew.submit(waiting.iter().cloned());
         let deadline = Instant::now() + self.patience;
         while !waiting.is_empty() {
             let Some((path, space)) = self.crew.next_before(deadline) else { break };

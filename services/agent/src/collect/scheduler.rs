@@ -190,7 +190,7 @@ impl Scheduler {
     /// Gives the due collectors to the crew, and says how many.
     fn send_out(&mut self) -> usize {
         let now = Instant::now();
-        let mut sent = 0;
+        let mut jobs = Vec::with_capacity(self.stations.len());
         for station in &mut self.stations {
             if station.due > now {
                 continue;
@@ -199,10 +199,11 @@ impl Scheduler {
                 // An hour's worth of missed readings is not made up for.
                 station.due = station.every.map_or(now, |every| now + every - self.interval / 2);
                 station.sent_for = self.seq;
-                self.crew.submit((unit, Arc::clone(&self.roots)));
-                sent += 1;
+                jobs.push((unit, Arc::clone(&self.roots)));
             }
         }
+        let sent = jobs.len();
+        self.crew.submit(jobs);
         sent
     }
 
