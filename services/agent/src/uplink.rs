@@ -8,6 +8,8 @@ mod connection;
 mod link;
 mod route;
 #[cfg(test)]
+mod stage;
+#[cfg(test)]
 mod tests;
 
 use std::collections::HashSet;

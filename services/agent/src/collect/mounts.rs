@@ -99,6 +99,8 @@ pub(super) struct Survey {
     crew: Crew<PathBuf, Answer>,
     /// Mounts that were asked and did not answer yet.
     stuck: HashSet<PathBuf>,
+    /// What the log was told.
+    told: HashSet<String>,
     mounts: Vec<Mount>,
     taken: Option<(Instant, bool, Option<CollectError>)>,
     fresh_for: Duration,
@@ -118,6 +120,7 @@ impl Survey {
             own: Source::new("self/mountinfo"),
             crew: Crew::new("mounts", THREADS_MAX, MOUNTS_MAX, ask),
             stuck: HashSet::new(),
+            told: HashSet::new(),
             mounts: vec![],
             taken: None,
             fresh_for: interval / 2,
@@ -130,7 +133,7 @@ impl Survey {
         if self.taken.as_ref().is_none_or(|(taken, ..)| taken.elapsed() >= self.fresh_for) {
             let mut own_faults = Faults::default();
             let own = self.list(roots, &mut own_faults);
-            self.ask(&mut own_faults);
+            self.ask();
             self.taken = Some((Instant::now(), own, own_faults.into_result().err()));
         }
         let own = self.taken.as_ref().is_some_and(|(_, own, _)| *own);
@@ -162,7 +165,7 @@ impl Survey {
     }
 
     /// Asks each mount how full it is, and waits a little.
-    fn ask(&mut self, faults: &mut Faults) {
+    fn ask(&mut self) {
         while let Some((path, _)) = self.crew.next_ready() {
             self.stuck.remove(&path);
         }
@@ -184,9 +187,13 @@ impl Survey {
                 mount.space = space;
             }
         }
+        // The page says it of each mount (`device_error`); the log says it once.
         for mount in &self.mounts {
-            if let Err(error) = &mount.space {
-                faults.note(CollectError::Unreadable { what: mount.mountpoint.clone(), error: error.clone() });
+            if let Err(error) = &mount.space
+                && self.told.len() < MOUNTS_MAX
+                && self.told.insert(format!("{} {error}", mount.mountpoint))
+            {
+                tracing::warn!(mountpoint = mount.mountpoint, error, "a file system cannot be asked how full it is");
             }
         }
     }

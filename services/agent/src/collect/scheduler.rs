@@ -23,6 +23,9 @@ const THREADS_MAX: usize = 8;
 /// No push waits longer than this for a collector.
 const PATIENCE_MAX: Duration = Duration::from_secs(1);
 
+/// Most different things that the log is told of one collector.
+const TOLD_MAX: usize = 20;
+
 /// Tells the collecting thread to end.
 #[derive(Debug, Default)]
 pub struct Stop {
@@ -74,7 +77,14 @@ struct Station {
     version: u64,
     failed: Option<Arc<str>>,
     /// What the log was told of it.
-    told: HashSet<&'static str>,
+    told: HashSet<String>,
+}
+
+impl Station {
+    /// Is this news for the log? Each thing is said once, and not more than a few things.
+    fn is_news(&mut self, what: &str) -> bool {
+        self.told.len() < TOLD_MAX && self.told.insert(what.to_owned())
+    }
 }
 
 /// Reads all collectors, again and again.
@@ -167,7 +177,7 @@ impl Scheduler {
         }
         for station in self.stations.iter_mut().filter(|station| station.home.is_none()) {
             self.telemetry.overdue(station.name, station.is_node);
-            if station.told.insert("overdue") {
+            if station.is_news("overdue") {
                 tracing::warn!(collector = station.name, "does not come back in time, its series are not shown");
             }
         }
@@ -204,13 +214,13 @@ impl Scheduler {
         self.telemetry.collected(station.name, station.is_node, result.is_ok() && in_time, took);
         for (why, count) in unit.batch.layout().dropped().filter(|(_, count)| *count > 0) {
             self.telemetry.series_dropped(station.name, why.as_str(), count);
-            if station.told.insert(why.as_str()) {
+            if station.is_news(why.as_str()) {
                 let reason = unit.batch.layout().complaint().unwrap_or_default();
                 tracing::warn!(collector = station.name, count, reason, "series are not sent");
             }
         }
         if let Err(error) = &result
-            && station.told.insert(error.kind())
+            && station.is_news(&error.to_string())
         {
             tracing::warn!(collector = station.name, reason = %error, "cannot read everything");
         }
