@@ -219,6 +219,10 @@ impl Fleet {
 
     /// Gives the name to the newcomer's connection.
     fn seat(&self, state: &mut State, newcomer: &Newcomer, now: Moment) -> Acked {
+        if matches!(state.presence, Presence::Leaving { until } if now.instant >= until) {
+            // Nobody has looked since its series went; they must not come back old.
+            state.clear(&self.families);
+        }
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
         state.presence = Presence::Connected(Connected {
             id,
@@ -307,3 +311,6 @@ fn forget_oldest(agents: &mut BTreeMap<AgentName, Arc<Agent>>) -> bool {
     let oldest = tombstones.min();
     oldest.is_some_and(|(_, name)| agents.remove(&name).is_some())
 }
+
+#[cfg(test)]
+mod tests;

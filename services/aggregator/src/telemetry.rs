@@ -1,4 +1,6 @@
-//! The aggregator's own metrics, in one table. docs/metrics.md is held against it by a test.
+//! The aggregator's own metrics: what counts them, and how they are gathered.
+
+mod table;
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -7,144 +9,14 @@ use prometheus::{
 use protocol::ToAggregator;
 use protocol::frame::{RefuseCode, Stream};
 
+use self::table::{
+    ACCEPT_ERRORS, ACCEPTED, BUFFERED, BUFFERED_LIMIT, BUILD, CLOSED, CONNECTED, CONNECTIONS, CONNECTIONS_LIMIT,
+    DECLARED, DECLARED_LIMIT, DROPPED, DUPLICATE, FAMILIES, FRAMES, HTTP_CONNECTIONS, HTTP_REFUSED, KNOWN,
+    KNOWN_FILE_ERRORS, PUSHES, RECEIVED, REFUSED, REQUESTS, RETYPED, SAMPLES, SCRAPE_BYTES, SCRAPE_SECONDS,
+    SCRAPES_ABORTED, SERIES, VISIBLE,
+};
+pub use self::table::{Metric, TABLE};
 use crate::fleet::agent::Outcome;
-
-/// A metric of the aggregator: name, type, help, labels.
-#[derive(Debug)]
-pub struct Metric {
-    /// The family's name.
-    pub name: &'static str,
-    /// `counter`, `gauge` or `histogram`.
-    pub kind: &'static str,
-    /// The HELP text.
-    pub help: &'static str,
-    /// Its label names.
-    pub labels: &'static [&'static str],
-}
-
-const fn metric(name: &'static str, kind: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
-    Metric { name, kind, help, labels }
-}
-
-const BUILD: Metric =
-    metric("fleetgauge_build_info", "gauge", &["version"], "Always 1; the version of this aggregator.");
-const CONNECTED: Metric = metric("fleetgauge_agents_connected", "gauge", &[], "Agents whose series are on the page.");
-const KNOWN: Metric =
-    metric("fleetgauge_agents_known", "gauge", &[], "Agents that the page speaks of, tombstones included.");
-const SERIES: Metric = metric("fleetgauge_series", "gauge", &[], "Series of agents on the page.");
-const DECLARED: Metric = metric("fleetgauge_series_declared", "gauge", &[], "Series declared by connected agents.");
-const DECLARED_LIMIT: Metric = metric(
-    "fleetgauge_series_declared_limit",
-    "gauge",
-    &[],
-    "Most series that may be declared, FLEETGAUGE_MAX_SERIES.",
-);
-const FAMILIES: Metric =
-    metric("fleetgauge_families", "gauge", &[], "Metric families that are claimed, the aggregator's own included.");
-const CONNECTIONS: Metric = metric("fleetgauge_link_connections", "gauge", &[], "Open connections of the link.");
-const CONNECTIONS_LIMIT: Metric = metric(
-    "fleetgauge_link_connections_limit",
-    "gauge",
-    &[],
-    "Most open connections of the link, FLEETGAUGE_MAX_CONNECTIONS.",
-);
-const ACCEPTED: Metric =
-    metric("fleetgauge_link_connections_total", "counter", &[], "Connections accepted on the link.");
-const ACCEPT_ERRORS: Metric = metric(
-    "fleetgauge_accept_errors_total",
-    "counter",
-    &["listener"],
-    "Connections that the system could not give us.",
-);
-const CLOSED: Metric =
-    metric("fleetgauge_link_closed_total", "counter", &["reason"], "Connections of the link that ended, by how.");
-const REFUSED: Metric = metric(
-    "fleetgauge_link_refused_total",
-    "counter",
-    &["code"],
-    "Connections of the link refused, by code of the refusal.",
-);
-const RECEIVED: Metric = metric("fleetgauge_link_received_bytes_total", "counter", &[], "Bytes received on the link.");
-const FRAMES: Metric = metric("fleetgauge_link_frames_total", "counter", &["frame"], "Frames received on the link.");
-const BUFFERED: Metric = metric(
-    "fleetgauge_link_buffer_bytes",
-    "gauge",
-    &[],
-    "Bytes taken from the common room for lines that are not whole yet.",
-);
-const BUFFERED_LIMIT: Metric =
-    metric("fleetgauge_link_buffer_limit_bytes", "gauge", &[], "That room, FLEETGAUGE_RECEIVE_BUFFER.");
-const PUSHES: Metric = metric("fleetgauge_pushes_total", "counter", &["stream"], "Whole pushes received.");
-const SAMPLES: Metric = metric("fleetgauge_samples_received_total", "counter", &[], "Samples in whole pushes.");
-const VISIBLE: Metric = metric("fleetgauge_samples_visible_total", "counter", &[], "Samples that went on the page.");
-const DUPLICATE: Metric =
-    metric("fleetgauge_samples_duplicate_total", "counter", &[], "Samples of pushes that were safe already.");
-const DROPPED: Metric =
-    metric("fleetgauge_samples_dropped_total", "counter", &["reason"], "Samples dropped, by reason.");
-const RETYPED: Metric = metric(
-    "fleetgauge_type_conflicts_total",
-    "counter",
-    &[],
-    "Families that appeared under another type than their agent gave them.",
-);
-const REQUESTS: Metric =
-    metric("fleetgauge_http_requests_total", "counter", &["path", "code"], "HTTP requests, by path and status code.");
-const HTTP_CONNECTIONS: Metric = metric("fleetgauge_http_connections", "gauge", &[], "Open HTTP connections.");
-const HTTP_REFUSED: Metric = metric(
-    "fleetgauge_http_connections_refused_total",
-    "counter",
-    &[],
-    "HTTP connections closed at once because too many were open.",
-);
-const SCRAPE_SECONDS: Metric =
-    metric("fleetgauge_scrape_duration_seconds", "histogram", &[], "Time from a request for a page to its last byte.");
-const SCRAPE_BYTES: Metric = metric("fleetgauge_scrape_size_bytes", "histogram", &[], "Size of pages as sent.");
-const SCRAPES_ABORTED: Metric = metric(
-    "fleetgauge_scrapes_aborted_total",
-    "counter",
-    &["reason"],
-    "Pages that were not sent whole: no slot free, too slow, or the client left.",
-);
-const KNOWN_FILE_ERRORS: Metric = metric(
-    "fleetgauge_known_agents_write_errors_total",
-    "counter",
-    &[],
-    "Times that the list of known agents could not be written.",
-);
-
-/// Every metric that [`Telemetry`] makes itself. (`process_*` come on top, on Linux.)
-pub const TABLE: &[&Metric] = &[
-    &BUILD,
-    &CONNECTED,
-    &KNOWN,
-    &SERIES,
-    &DECLARED,
-    &DECLARED_LIMIT,
-    &FAMILIES,
-    &CONNECTIONS,
-    &CONNECTIONS_LIMIT,
-    &ACCEPTED,
-    &ACCEPT_ERRORS,
-    &CLOSED,
-    &REFUSED,
-    &RECEIVED,
-    &FRAMES,
-    &BUFFERED,
-    &BUFFERED_LIMIT,
-    &PUSHES,
-    &SAMPLES,
-    &VISIBLE,
-    &DUPLICATE,
-    &DROPPED,
-    &RETYPED,
-    &REQUESTS,
-    &HTTP_CONNECTIONS,
-    &HTTP_REFUSED,
-    &SCRAPE_SECONDS,
-    &SCRAPE_BYTES,
-    &SCRAPES_ABORTED,
-    &KNOWN_FILE_ERRORS,
-];
 
 /// Names of frames, in the order of [`frame_index`].
 const FRAME_NAMES: [&str; 11] =

@@ -118,6 +118,8 @@ impl Fleet {
             let state = agent.lock();
             let forget_at_ms = match state.presence {
                 Presence::Gone { forget_at } => Some(now.wall_ms + millis(forget_at.duration_since(now.instant))),
+                // The page says already that it is gone, though no tick has noticed.
+                Presence::Leaving { until } if now.instant >= until => Some(now.wall_ms + millis(self.rules.tombstone)),
                 _ => None,
             };
             let facts = &state.facts;

@@ -1,0 +1,250 @@
+//! The fleet against a naive model of it: random agents come, push, fail, leave and expire, with
+//! time passed in; after each step both must show the same.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use protocol::frame::{Declare, Family, MetricType, Series};
+
+use super::agent::PushedSet;
+use super::declared::{Builder, Declared};
+use super::*;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+const TOMBSTONE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone)]
+enum Step {
+    Enter {
+        agent: usize,
+    },
+    /// For each set: not mentioned, failed, or a value.
+    Push {
+        agent: usize,
+        sets: [Option<Option<f64>>; 2],
+    },
+    Retire {
+        agent: usize,
+        set: usize,
+    },
+    Leave {
+        agent: usize,
+        bye: bool,
+    },
+    Wait {
+        ms: u64,
+    },
+    Expire,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let agent = 0..3_usize;
+    let set = proptest::option::of(proptest::option::of(0.0..9.0_f64));
+    prop_oneof![
+        2 => agent.clone().prop_map(|agent| Step::Enter { agent }),
+        6 => (agent.clone(), set.clone(), set).prop_map(|(agent, a, b)| Step::Push { agent, sets: [a, b] }),
+        1 => (agent.clone(), 0..2_usize).prop_map(|(agent, set)| Step::Retire { agent, set }),
+        2 => (agent, any::<bool>()).prop_map(|(agent, bye)| Step::Leave { agent, bye }),
+        3 => (0..1500_u64).prop_map(|ms| Step::Wait { ms }),
+        1 => Just(Step::Wait { ms: 61_000 }),
+        2 => Just(Step::Expire),
+    ]
+}
+
+/// What the model knows of an agent.
+#[derive(Debug, Default)]
+struct Model {
+    seat: Option<Seat>,
+    /// Values of the sets that are shown, and whether this connection put them there.
+    shown: BTreeMap<usize, (f64, bool)>,
+    has_pushed: bool,
+    /// When its series go, and when its tombstone does.
+    until: Option<Duration>,
+    forget_at: Option<Duration>,
+}
+
+struct World {
+    fleet: Arc<Fleet>,
+    start: Instant,
+    elapsed: Duration,
+    agents: [Model; 3],
+    received: u64,
+    visible: u64,
+}
+
+/// Set 0 has the family `a`, set 1 the families `a` (with a label) and `b`.
+fn declared(seat: &Seat, set: usize) -> Arc<Declared> {
+    let family = |name: &str, labels: &[(&str, &str)]| Family {
+        name: name.into(),
+        kind: MetricType::Gauge,
+        help: String::new(),
+        unit: String::new(),
+        series: vec![Series { suffix: String::new(), labels: Labels::of(labels) }],
+    };
+    let families = if set == 0 { vec![family("a", &[])] } else { vec![family("a", &[("l", "1")]), family("b", &[])] };
+    let mut builder = Builder::new(&format!("set{set}"), seat.identity().clone());
+    builder.add(&Declare { set: 1, name: String::new(), job: None, offset: 0, total: 0, families });
+    Arc::new(builder.finish().unwrap())
+}
+
+impl World {
+    fn new() -> Self {
+        let rules = Rules {
+            job: "node".into(),
+            tombstone: TOMBSTONE,
+            agents_max: 10,
+            series_max: 100,
+            series_per_agent_max: 10,
+        };
+        Self {
+            fleet: Arc::new(Fleet::new(rules)),
+            start: Instant::now(),
+            elapsed: Duration::ZERO,
+            agents: Default::default(),
+            received: 0,
+            visible: 0,
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment { instant: self.start + self.elapsed, wall_ms: 0 }
+    }
+
+    fn take(&mut self, step: Step) {
+        let (now, elapsed) = (self.now(), self.elapsed);
+        match step {
+            Step::Enter { agent } => {
+                let (commands, _inbox) = mpsc::channel(1);
+                let newcomer = Newcomer {
+                    name: AgentName::parse(&format!("h{agent}")).unwrap(),
+                    process: Process { session: "s".into(), incarnation: 1 },
+                    peer: "192.0.2.1:1".parse().unwrap(),
+                    interval: INTERVAL,
+                    ephemeral: false,
+                    shown_elsewhere: Duration::ZERO,
+                    labels: Labels::default(),
+                    info: Labels::default(),
+                    commands,
+                };
+                let Entry::In(seat, _) = self.fleet.enter(&newcomer, now, true) else { panic!("the same session") };
+                let model = &mut self.agents[agent];
+                if model.until.is_some_and(|until| elapsed >= until) {
+                    // Nobody looked in between; what was over is not shown again.
+                    model.settle(elapsed);
+                }
+                model.seat = Some(seat);
+                (model.until, model.forget_at) = (None, None);
+                model.shown.values_mut().for_each(|(_, mine)| *mine = false);
+            }
+            Step::Push { agent, sets } => {
+                let model = &mut self.agents[agent];
+                let Some(seat) = &model.seat else { return };
+                let mut push = Vec::new();
+                model.shown.retain(|_, (_, mine)| *mine);
+                for (set, said) in sets.into_iter().enumerate() {
+                    let Some(said) = said else { continue };
+                    let declared = declared(seat, set);
+                    self.received += said.map_or(0, |_| declared.len() as u64);
+                    push.push(PushedSet {
+                        set: set as u64,
+                        values: said.map(|value| vec![value; declared.len()]),
+                        declared,
+                    });
+                    match said {
+                        Some(value) => model.shown.insert(set, (value, true)),
+                        None => model.shown.remove(&set),
+                    };
+                }
+                self.visible += seat.show(1, 0, push, now).expect("its seat").visible;
+                model.has_pushed = true;
+            }
+            Step::Retire { agent, set } => {
+                let model = &mut self.agents[agent];
+                if let Some(seat) = &model.seat {
+                    seat.retire(set as u64);
+                    model.shown.retain(|shown, (_, mine)| *shown != set || !*mine);
+                }
+            }
+            Step::Leave { agent, bye } => {
+                let model = &mut self.agents[agent];
+                let Some(seat) = model.seat.take() else { return };
+                seat.leave(bye, now);
+                model.until = Some(if bye { elapsed } else { elapsed + INTERVAL });
+                // A tombstone's time counts from when the series go; without a bye, the tick notices.
+                model.forget_at = bye.then_some(elapsed + TOMBSTONE);
+            }
+            Step::Wait { ms } => self.elapsed += Duration::from_millis(ms),
+            Step::Expire => {
+                self.fleet.expire(now);
+                self.agents.iter_mut().for_each(|model| model.settle(elapsed));
+            }
+        }
+    }
+
+    fn check(&self) -> Result<(), TestCaseError> {
+        for (agent, model) in self.agents.iter().enumerate() {
+            let is_over = model.until.is_some_and(|until| self.elapsed >= until);
+            let view = self.fleet.view_one(&format!("h{agent}"), self.now());
+            let mut expected: Vec<String> = Vec::new();
+            if !is_over && model.has_pushed {
+                for (set, (value, _)) in &model.shown {
+                    let label = if *set == 0 { "" } else { ",l=\"1\"" };
+                    expected.push(format!("a{{instance=\"h{agent}\",job=\"node\"{label}}} {value}"));
+                    if *set == 1 {
+                        expected.push(format!("b{{instance=\"h{agent}\",job=\"node\"}} {value}"));
+                    }
+                }
+            }
+            let mut found = Vec::new();
+            for shown in view.iter().flat_map(|view| &view.shown) {
+                for series in 0..shown.declared.len() {
+                    let prefix = String::from_utf8_lossy(shown.declared.prefix(series));
+                    found.push(format!("{prefix}{}", shown.values[series]));
+                }
+            }
+            prop_assert_eq!(&found, &expected, "h{}", agent);
+            if let Some(view) = &view {
+                prop_assert_eq!(view.is_up, model.seat.is_some() || (model.until.is_some() && !is_over));
+            }
+            prop_assert!(view.is_some() || !model.has_pushed, "a name that was heard has a tombstone");
+        }
+        prop_assert_eq!(self.received, self.visible, "received = visible: nothing here is late or clashes");
+        Ok(())
+    }
+}
+
+impl Model {
+    /// What a look at the clock does.
+    fn settle(&mut self, elapsed: Duration) {
+        if self.until.is_some_and(|until| elapsed >= until) && self.seat.is_none() {
+            self.shown.clear();
+            let forget_at = *self.forget_at.get_or_insert(elapsed + TOMBSTONE);
+            if elapsed >= forget_at {
+                *self = Self::default();
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_fleet_shows_what_a_naive_model_shows(steps in proptest::collection::vec(step(), 1..60)) {
+        let mut world = World::new();
+        for step in steps {
+            world.take(step);
+            world.check()?;
+        }
+        // Everybody leaves: nothing may be left behind, no claim, no name, no room.
+        for agent in 0..3 {
+            world.take(Step::Leave { agent, bye: true });
+        }
+        // First the last grace passes, then the last tombstone.
+        for _ in 0..2 {
+            world.take(Step::Wait { ms: 61_000 });
+            world.take(Step::Expire);
+        }
+        prop_assert!(world.fleet.families().is_empty());
+        prop_assert!(world.fleet.names().is_empty());
+        prop_assert_eq!(world.fleet.room().used(), 0);
+    }
+}

@@ -1,0 +1,141 @@
+//! Who has a name, who is there, and for how long.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn silence_ends_a_connection_and_then_the_series() {
+    let inside = Inside::new();
+    let mut talk = inside.agent("a", "s", 1).await;
+    talk.push(1, &[1.0, 2.0]).await;
+    let start = Instant::now();
+    let reason = talk.expect_refusal("silent").await;
+    assert_eq!(reason, "no push for 3s");
+    assert_eq!(start.elapsed().as_secs(), 3);
+    // One interval of grace.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(inside.view("a").unwrap().is_up && !inside.page("a").is_empty());
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let tombstone = inside.view("a").unwrap();
+    assert!(!tombstone.is_up && tombstone.shown.is_empty(), "without any tick having passed");
+    inside.shared.fleet.expire(moment());
+    assert!(!inside.view("a").unwrap().is_up);
+    tokio::time::sleep(Duration::from_secs(3601)).await;
+    inside.shared.fleet.expire(moment());
+    assert!(inside.view("a").is_none() && !inside.shared.fleet.is_known("a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bye_takes_the_series_at_once() {
+    let inside = Inside::new();
+    for (ephemeral, remembered) in [(false, true), (true, false)] {
+        let mut talk = inside.connect();
+        let mut frame = hello("a", "s", 1);
+        frame["hello"]["ephemeral"] = json!(ephemeral);
+        talk.say(frame).await;
+        talk.hear().await;
+        talk.say(declare(1, "s", &["a", "b"])).await;
+        talk.push(1 + u64::from(ephemeral), &[1.0, 2.0]).await;
+        talk.say(json!({"bye": {}})).await;
+        assert_eq!(talk.hear().await, Value::Null);
+        assert!(inside.page("a").is_empty());
+        assert_eq!(inside.view("a").map(|view| view.is_up), remembered.then_some(false));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_session_takes_over_at_once_and_an_older_process_does_not() {
+    let inside = Inside::new();
+    let mut first = inside.agent("a", "s", 1).await;
+    first.push(1, &[1.0, 2.0]).await;
+    let mut second = inside.connect();
+    second.say(hello("a", "s", 2)).await;
+    assert_eq!(second.hear().await["welcome"]["acked"]["live"], 1, "what is safe of the session is said");
+    first.expect_refusal("superseded").await;
+    // The old values stay until the new connection's first push replaces them.
+    assert_eq!(inside.page("a"), ["a 1", "b 2"]);
+    second.say(declare(1, "other", &["c"])).await;
+    second.say(head("live", 2, 0)).await;
+    second.say(json!({"values": {"set": 1, "values": [7]}})).await;
+    second.say(json!({"end": {"seq": 2}})).await;
+    second.hear().await;
+    assert_eq!(inside.page("a"), ["c 7"]);
+    let mut old = inside.connect();
+    old.say(hello("a", "s", 1)).await;
+    old.expect_refusal("superseded").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_session_waits_for_the_incumbents_sign_of_life() {
+    let inside = Inside::new();
+    let mut incumbent = inside.agent("a", "s", 1).await;
+    incumbent.push(1, &[1.0, 2.0]).await;
+    let mut newcomer = inside.connect();
+    newcomer.say(hello("a", "t", 1)).await;
+    assert!(incumbent.hear().await["ping"].is_object());
+    incumbent.say(json!({"pong": {"id": 0}})).await;
+    let reason = newcomer.expect_refusal("name_in_use").await;
+    assert!(reason.contains("192.0.2.1:4000"), "{reason}");
+    // An incumbent that does not answer within a second loses the name.
+    let start = Instant::now();
+    let mut newcomer = inside.connect();
+    newcomer.say(hello("a", "t", 1)).await;
+    assert_eq!(newcomer.hear().await["welcome"]["acked"]["live"], 0);
+    assert_eq!(start.elapsed().as_secs(), 1);
+    incumbent.hear().await;
+    incumbent.expect_refusal("superseded").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn clones_that_displace_each_other_are_stopped() {
+    let inside = Inside::new();
+    let mut holder = inside.agent("a", "s", 1).await;
+    for _ in 0..3 {
+        holder = inside.agent("a", "s", 1).await;
+    }
+    holder.push(1, &[1.0, 2.0]).await;
+    let mut clone = inside.connect();
+    clone.say(hello("a", "s", 1)).await;
+    assert!(holder.hear().await["ping"].is_object());
+    holder.say(json!({"pong": {"id": 0}})).await;
+    clone.expect_refusal("name_in_use").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_said_to_every_agent() {
+    let inside = Inside::new();
+    let mut talk = inside.agent("a", "s", 1).await;
+    talk.push(1, &[1.0, 2.0]).await;
+    inside.stopper.stop();
+    assert_eq!(talk.hear().await["goaway"]["reason"], "this aggregator stops");
+    assert_eq!(talk.hear().await, Value::Null);
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_are_capped_and_tombstones_give_way() {
+    let inside = Inside::with(|rules| rules.agents_max = 2, 1 << 20);
+    let mut gone = inside.agent("gone", "s", 1).await;
+    gone.push(1, &[1.0, 2.0]).await;
+    gone.say(json!({"bye": {}})).await;
+    gone.hear().await;
+    let _one = inside.agent("one", "s", 1).await;
+    let _two = inside.agent("two", "s", 1).await;
+    assert!(!inside.shared.fleet.is_known("gone"));
+    let mut three = inside.connect();
+    three.say(hello("three", "s", 1)).await;
+    three.expect_refusal("overloaded").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn series_wait_while_another_aggregator_shows_them() {
+    let inside = Inside::new();
+    let mut talk = inside.connect();
+    let mut frame = hello("a", "s", 1);
+    frame["hello"]["shown_elsewhere_ms"] = json!(2_000);
+    talk.say(frame).await;
+    talk.hear().await;
+    talk.say(declare(1, "s", &["a", "b"])).await;
+    talk.push(1, &[1.0, 2.0]).await;
+    assert!(inside.view("a").unwrap().is_up && inside.page("a").is_empty());
+    tokio::time::sleep(Duration::from_millis(2_001)).await;
+    assert_eq!(inside.page("a"), ["a 1", "b 2"]);
+}

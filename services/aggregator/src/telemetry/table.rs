@@ -1,0 +1,147 @@
+//! Every metric of the aggregator, in one table. docs/metrics.md is held against it by a test.
+
+/// A metric of the aggregator: name, type, help, labels.
+#[derive(Debug)]
+pub struct Metric {
+    /// The family's name.
+    pub name: &'static str,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'static str,
+    /// The HELP text.
+    pub help: &'static str,
+    /// Its label names.
+    pub labels: &'static [&'static str],
+}
+
+const fn metric(name: &'static str, kind: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind, help, labels }
+}
+
+pub(super) const BUILD: Metric =
+    metric("fleetgauge_build_info", "gauge", &["version"], "Always 1; the version of this aggregator.");
+pub(super) const CONNECTED: Metric =
+    metric("fleetgauge_agents_connected", "gauge", &[], "Agents whose series are on the page.");
+pub(super) const KNOWN: Metric =
+    metric("fleetgauge_agents_known", "gauge", &[], "Agents that the page speaks of, tombstones included.");
+pub(super) const SERIES: Metric = metric("fleetgauge_series", "gauge", &[], "Series of agents on the page.");
+pub(super) const DECLARED: Metric =
+    metric("fleetgauge_series_declared", "gauge", &[], "Series declared by connected agents.");
+pub(super) const DECLARED_LIMIT: Metric = metric(
+    "fleetgauge_series_declared_limit",
+    "gauge",
+    &[],
+    "Most series that may be declared, FLEETGAUGE_MAX_SERIES.",
+);
+pub(super) const FAMILIES: Metric =
+    metric("fleetgauge_families", "gauge", &[], "Metric families that are claimed, the aggregator's own included.");
+pub(super) const CONNECTIONS: Metric =
+    metric("fleetgauge_link_connections", "gauge", &[], "Open connections of the link.");
+pub(super) const CONNECTIONS_LIMIT: Metric = metric(
+    "fleetgauge_link_connections_limit",
+    "gauge",
+    &[],
+    "Most open connections of the link, FLEETGAUGE_MAX_CONNECTIONS.",
+);
+pub(super) const ACCEPTED: Metric =
+    metric("fleetgauge_link_connections_total", "counter", &[], "Connections accepted on the link.");
+pub(super) const ACCEPT_ERRORS: Metric = metric(
+    "fleetgauge_accept_errors_total",
+    "counter",
+    &["listener"],
+    "Connections that the system could not give us.",
+);
+pub(super) const CLOSED: Metric =
+    metric("fleetgauge_link_closed_total", "counter", &["reason"], "Connections of the link that ended, by how.");
+pub(super) const REFUSED: Metric = metric(
+    "fleetgauge_link_refused_total",
+    "counter",
+    &["code"],
+    "Connections of the link refused, by code of the refusal.",
+);
+pub(super) const RECEIVED: Metric =
+    metric("fleetgauge_link_received_bytes_total", "counter", &[], "Bytes received on the link.");
+pub(super) const FRAMES: Metric =
+    metric("fleetgauge_link_frames_total", "counter", &["frame"], "Frames received on the link.");
+pub(super) const BUFFERED: Metric = metric(
+    "fleetgauge_link_buffer_bytes",
+    "gauge",
+    &[],
+    "Bytes taken from the common room for lines that are not whole yet.",
+);
+pub(super) const BUFFERED_LIMIT: Metric =
+    metric("fleetgauge_link_buffer_limit_bytes", "gauge", &[], "That room, FLEETGAUGE_RECEIVE_BUFFER.");
+pub(super) const PUSHES: Metric = metric("fleetgauge_pushes_total", "counter", &["stream"], "Whole pushes received.");
+pub(super) const SAMPLES: Metric =
+    metric("fleetgauge_samples_received_total", "counter", &[], "Samples in whole pushes.");
+pub(super) const VISIBLE: Metric =
+    metric("fleetgauge_samples_visible_total", "counter", &[], "Samples that went on the page.");
+pub(super) const DUPLICATE: Metric =
+    metric("fleetgauge_samples_duplicate_total", "counter", &[], "Samples of pushes that were safe already.");
+pub(super) const DROPPED: Metric =
+    metric("fleetgauge_samples_dropped_total", "counter", &["reason"], "Samples dropped, by reason.");
+pub(super) const RETYPED: Metric = metric(
+    "fleetgauge_type_conflicts_total",
+    "counter",
+    &[],
+    "Families that appeared under another type than their agent gave them.",
+);
+pub(super) const REQUESTS: Metric =
+    metric("fleetgauge_http_requests_total", "counter", &["path", "code"], "HTTP requests, by path and status code.");
+pub(super) const HTTP_CONNECTIONS: Metric =
+    metric("fleetgauge_http_connections", "gauge", &[], "Open HTTP connections.");
+pub(super) const HTTP_REFUSED: Metric = metric(
+    "fleetgauge_http_connections_refused_total",
+    "counter",
+    &[],
+    "HTTP connections closed at once because too many were open.",
+);
+pub(super) const SCRAPE_SECONDS: Metric =
+    metric("fleetgauge_scrape_duration_seconds", "histogram", &[], "Time from a request for a page to its last byte.");
+pub(super) const SCRAPE_BYTES: Metric =
+    metric("fleetgauge_scrape_size_bytes", "histogram", &[], "Size of pages as sent.");
+pub(super) const SCRAPES_ABORTED: Metric = metric(
+    "fleetgauge_scrapes_aborted_total",
+    "counter",
+    &["reason"],
+    "Pages that were not sent whole: no slot free, too slow, or the client left.",
+);
+pub(super) const KNOWN_FILE_ERRORS: Metric = metric(
+    "fleetgauge_known_agents_write_errors_total",
+    "counter",
+    &[],
+    "Times that the list of known agents could not be written.",
+);
+
+/// Every metric that [`Telemetry`] makes itself. (`process_*` come on top, on Linux.)
+pub const TABLE: &[&Metric] = &[
+    &BUILD,
+    &CONNECTED,
+    &KNOWN,
+    &SERIES,
+    &DECLARED,
+    &DECLARED_LIMIT,
+    &FAMILIES,
+    &CONNECTIONS,
+    &CONNECTIONS_LIMIT,
+    &ACCEPTED,
+    &ACCEPT_ERRORS,
+    &CLOSED,
+    &REFUSED,
+    &RECEIVED,
+    &FRAMES,
+    &BUFFERED,
+    &BUFFERED_LIMIT,
+    &PUSHES,
+    &SAMPLES,
+    &VISIBLE,
+    &DUPLICATE,
+    &DROPPED,
+    &RETYPED,
+    &REQUESTS,
+    &HTTP_CONNECTIONS,
+    &HTTP_REFUSED,
+    &SCRAPE_SECONDS,
+    &SCRAPE_BYTES,
+    &SCRAPES_ABORTED,
+    &KNOWN_FILE_ERRORS,
+];

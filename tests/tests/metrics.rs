@@ -1,0 +1,137 @@
+//! docs/metrics.md is made of what the code says: the tables of both services, the page of a real
+//! agent, and the golden page of a host made of files. This test makes it, and compares.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use tests::Hub;
+
+const HEAD: &str = "\
+# Metrics
+
+Every family that FleetGauge shows. Series of agents also carry `instance` (the agent's name), `job`, and the agent's own labels (`FLEETGAUGE_LABELS`); families about agents carry `instance`, `job` and `aggregator`.
+
+";
+
+const AGENT_HEAD: &str = "
+## About the agent, sent by itself
+
+";
+
+const HOST_HEAD: &str = "
+## About the host, sent by the agent
+
+`host_*` are there on every system. `node_*` are there on Linux, with the names, types and labels of [node_exporter](https://github.com/prometheus/node_exporter), so that dashboards, rules and alerts written for it keep working. A family is only there where the host has what it tells about.
+
+| Family | Type | Labels | Collector |
+|---|---|---|---|
+";
+
+#[tokio::test]
+async fn the_document_is_what_the_code_says() {
+    let expected = document().await;
+    let file = tests::root().join("docs/metrics.md");
+    let found = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(found == expected, "{} should read:\n\n{expected}\n", file.display());
+}
+
+async fn document() -> String {
+    let mut text = HEAD.to_owned();
+    text.push_str("## About the aggregator\n\n");
+    table(
+        &mut text,
+        aggregator::telemetry::TABLE.iter().map(|metric| {
+            let labels = metric.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+            (metric.name, metric.kind, labels, metric.help)
+        }),
+    );
+    text.push_str("\nOn Linux also `process_*` of the aggregator, without `instance`.\n\n## About each agent, made by the aggregator\n\n");
+    table(
+        &mut text,
+        aggregator::page::own::AGENT_FAMILIES.iter().map(|family| {
+            let kind = format!("{:?}", family.kind).to_lowercase();
+            (family.name, if kind == "counter" { "counter" } else { "gauge" }, family.labels.to_owned(), family.help)
+        }),
+    );
+    text.push_str(AGENT_HEAD);
+    // The golden page leaves out the labels that no two hosts share; this host has them.
+    let here = families(&page_of_an_agent().await);
+    table(
+        &mut text,
+        here.iter()
+            .filter(|(name, _)| is_about_itself(name))
+            .map(|(name, family)| (name.as_str(), family.kind.as_str(), family.labels(), family.help.as_str())),
+    );
+    text.push_str(HOST_HEAD);
+    let golden = tests::root().join("services/agent/tests/fixtures/host.prom");
+    let golden = std::fs::read_to_string(golden).expect("the golden page of the agent");
+    let mut collector = "";
+    for part in golden.split("\n# ").map(|part| part.trim_start_matches("# ")) {
+        match part.strip_prefix("TYPE ") {
+            None => collector = part.lines().next().unwrap_or_default(),
+            Some(_) => {
+                for (name, mut family) in families(&format!("# {part}")) {
+                    family.label_names.extend(here.get(&name).map(|here| here.label_names.clone()).unwrap_or_default());
+                    let _infallible =
+                        writeln!(text, "| `{name}` | {} | {} | {collector} |", family.kind, family.labels());
+                }
+            }
+        }
+    }
+    text
+}
+
+fn is_about_itself(name: &str) -> bool {
+    ["fleetgauge_push_", "fleetgauge_collector_", "process_", "node_exporter_", "node_scrape_"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+}
+
+async fn page_of_an_agent() -> String {
+    let hub = Hub::start().await;
+    let _agent = hub.agent("a").start();
+    // Some of its metrics are first sent after the first ack.
+    hub.scrape_until("it has pushed twice", |page| page.value("fleetgauge_push_ack_seconds_count", &[]) >= Some(1.0))
+        .await;
+    hub.get("/metrics?agent=a").await.expect("its page").text().to_owned()
+}
+
+#[derive(Default)]
+struct Family {
+    kind: String,
+    help: String,
+    label_names: BTreeSet<String>,
+}
+
+impl Family {
+    fn labels(&self) -> String {
+        self.label_names.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The families of a page, with the labels that the aggregator adds left out.
+fn families(page: &str) -> BTreeMap<String, Family> {
+    let mut families: BTreeMap<String, Family> = BTreeMap::new();
+    let (mut help, mut name) = (String::new(), String::new());
+    for line in page.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            help = rest.split_once(' ').map(|(_, help)| help.to_owned()).unwrap_or_default();
+        } else if let Some((family, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            name = family.to_owned();
+            let family = Family { kind: kind.to_owned(), help: std::mem::take(&mut help), ..Family::default() };
+            families.insert(name.clone(), family);
+        } else if let (Some(family), Some(labels)) = (families.get_mut(&name), line.split_once('{')) {
+            let labels = labels.1.rsplit_once('}').map(|(labels, _)| labels).unwrap_or_default();
+            let names = labels.split(',').filter_map(|pair| pair.split_once("=\"")).map(|(name, _)| name.to_owned());
+            family.label_names.extend(names.filter(|name| !["instance", "job", "le"].contains(&name.as_str())));
+        }
+    }
+    families
+}
+
+fn table<'a>(text: &mut String, rows: impl Iterator<Item = (&'a str, &'a str, String, &'a str)>) {
+    text.push_str("| Family | Type | Labels | Meaning |\n|---|---|---|---|\n");
+    for (name, kind, labels, help) in rows {
+        let _infallible = writeln!(text, "| `{name}` | {kind} | {labels} | {help} |");
+    }
+}

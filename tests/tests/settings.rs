@@ -1,0 +1,53 @@
+//! docs/settings.md is made of the table of settings; this test makes it, and compares.
+
+use std::fmt::Write as _;
+
+use lifecycle::{Known, TABLE};
+
+const HEAD: &str = "\
+# Settings
+
+Every process is set up by environment variables and nothing else; none needs any.
+A variable that is set but empty counts as not set.
+A name beginning with `FLEETGAUGE_` that is not in this table ends the process with exit code 78 and the nearest name that is; so does a value that cannot be used, with what is accepted.
+Names of the kind that Kubernetes sets for a Service (`…_SERVICE_…`, `…_PORT…`) only warn.
+Every process knows every name and ignores what others use.
+
+Durations are written `250ms`, `5s`, `10m`, `1h`, `30d`; sizes `64KiB`, `16MiB`.
+
+";
+
+#[test]
+fn the_document_is_the_table() {
+    let expected = document();
+    let file = tests::root().join("docs/settings.md");
+    let found = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(found == expected, "{} should read:\n\n{expected}\n", file.display());
+}
+
+fn document() -> String {
+    let mut text = HEAD.to_owned();
+    table(&mut text, "Used by", TABLE.iter().filter(|known| is_used(known)));
+    text.push_str(
+        "\n## Reserved\n\nKnown, so that one environment fits every version; no process of this version uses them.\n\n",
+    );
+    table(&mut text, "If set", TABLE.iter().filter(|known| !is_used(known)));
+    text
+}
+
+fn is_used(known: &Known) -> bool {
+    known.used_by != "–"
+}
+
+fn table<'a>(text: &mut String, third: &str, rows: impl Iterator<Item = &'a Known>) {
+    let _infallible = writeln!(text, "| Name | Default | {third} | Meaning |\n|---|---|---|---|");
+    for known in rows {
+        let default = if known.default.is_empty() { String::new() } else { format!("`{}`", known.default) };
+        let third = match (is_used(known), known.refused) {
+            (true, _) => known.used_by,
+            (false, true) => "refused",
+            (false, false) => "ignored",
+        };
+        let _infallible = writeln!(text, "| `{}` | {default} | {third} | {} |", known.name, known.meaning);
+    }
+}
