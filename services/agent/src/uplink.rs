@@ -1,7 +1,7 @@
 //! The one connection of an agent: which aggregator to go to, when, and what became of it.
 //!
-//! Only this module opens sockets ([`connect`]) and speaks on them ([`connection`]). What is to be
-//! said on a connection ([`link`]) and where to go next ([`route`]) is decided by pure code.
+//! Only this module opens sockets (`connect`) and speaks on them (`connection`). What is to be
+//! said on a connection (`link`) and where to go next (`route`) is decided by pure code.
 
 mod connect;
 mod connection;
