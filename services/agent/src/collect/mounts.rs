@@ -124,7 +124,8 @@ impl Survey {
             mounts: vec![],
             taken: None,
             fresh_for: interval / 2,
-            patience: (interval / 4).min(Duration::from_millis(500)),
+            // Less than the scheduler's, so that one dead mount does not take the others with it.
+            patience: (interval / 2).min(Duration::from_millis(500)),
         }
     }
 

@@ -131,7 +131,8 @@ impl Scheduler {
             crew: Crew::new("collect", THREADS_MAX, jobs_max, read),
             roots: Arc::new(roots),
             interval,
-            patience: (interval / 2).min(PATIENCE_MAX),
+            // The rest of the interval is for sending, so that a slow collector delays no tick.
+            patience: (interval * 3 / 4).min(PATIENCE_MAX),
             telemetry,
             own: Batch::new(),
             seq: 0,

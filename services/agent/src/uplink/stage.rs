@@ -1,7 +1,7 @@
 //! A stage for tests of the uplink: an in-memory stream, a clock that jumps, and an aggregator
 //! that the test plays itself.
 
-use std::cell::OnceCell;
+use std::cell::Cell;
 use std::future::Future;
 
 use protocol::frame::*;
@@ -16,12 +16,12 @@ use crate::collect::batch::Batch;
 use crate::settings::Target;
 
 thread_local! {
-    static START: OnceCell<Instant> = const { OnceCell::new() };
+    static START: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// Both clocks follow the runtime's, which is paused.
 fn now() -> Moment {
-    let start = START.with(|start| *start.get_or_init(Instant::now));
+    let start = START.get().expect("a stage starts the clock");
     let since = u64::try_from(start.elapsed().as_millis()).unwrap();
     Moment { wall_ms: 1_790_000_000_000 + i64::try_from(since).unwrap(), mono_ms: 1_000_000 + since }
 }
@@ -48,12 +48,15 @@ pub(super) struct Stage {
     telemetry: Arc<Telemetry>,
     connections: mpsc::Receiver<(usize, DuplexStream)>,
     batch: Batch,
-    seq: u64,
+    pub(super) seq: u64,
+    /// The highest number that the test has heard.
+    pub(super) sent: u64,
 }
 
 impl Stage {
     /// A stage and its uplink, with aggregators of these names.
     pub(super) fn new(hosts: &[&str], interval: &str) -> (Self, Uplink<InMemory>) {
+        START.set(Some(Instant::now()));
         let list: Vec<String> = hosts.iter().map(|host| format!("{host}:9401")).collect();
         let pairs = [
             ("FLEETGAUGE_AGENT", "huginn"),
@@ -67,7 +70,7 @@ impl Stage {
         let identity = Identity { session: "5f2c".into(), incarnation: 7 };
         let (own_mailbox, own_telemetry) = (Arc::clone(&mailbox), Arc::clone(&telemetry));
         let uplink = Uplink::new(InMemory(sender), settings.into(), identity, own_mailbox, own_telemetry, now, 1);
-        (Self { mailbox, telemetry, connections, batch: Batch::new(), seq: 0 }, uplink)
+        (Self { mailbox, telemetry, connections, batch: Batch::new(), seq: 0, sent: 0 }, uplink)
     }
 
     /// Plays a scene while the uplink runs.
@@ -178,6 +181,13 @@ impl Peer {
         let mut line = Vec::new();
         encode(frame, &mut line);
         self.stream.write_all(&line).await.expect("the agent still listens");
+    }
+
+    /// Says something, whether or not anybody hears it.
+    pub(super) async fn may_say(&mut self, frame: &ToAgent) -> bool {
+        let mut line = Vec::new();
+        encode(frame, &mut line);
+        self.stream.write_all(&line).await.is_ok()
     }
 
     pub(super) async fn acks(&mut self, seq: u64) {
