@@ -1,12 +1,16 @@
 //! The one connection of an agent: which aggregator to go to, when, and what became of it.
 //!
-//! Only this module opens sockets ([`connect`]) and speaks on them ([`connection`]). What is to be
-//! said on a connection ([`link`]) and where to go next ([`route`]) is decided by pure code.
+//! Only this module opens sockets (`connect`) and speaks on them (`connection`). What is to be
+//! said on a connection (`link`) and where to go next (`route`) is decided by pure code.
 
+#[cfg(test)]
+mod account_tests;
 mod connect;
 mod connection;
 mod link;
 mod route;
+#[cfg(test)]
+mod stage;
 #[cfg(test)]
 mod tests;
 
@@ -257,8 +261,12 @@ impl<C: Connect> Uplink<C> {
 
     /// A clean stop: says `bye` if there is someone to say it to, and waits for it a moment.
     pub(crate) async fn farewell(mut self) {
-        let measurements = self.kept.take().into_iter().chain(self.mailbox.take());
-        measurements.for_each(|_| self.telemetry.dropped(Dropped::Stopped));
+        let kept = self.kept.take().map(|kept| kept.seq);
+        let under_way = self.connection.iter().flat_map(Connection::unacked).filter(|seq| Some(*seq) != kept);
+        let waiting = self.mailbox.take().map(|waiting| waiting.seq);
+        for _ in under_way.chain(kept).chain(waiting) {
+            self.telemetry.dropped(Dropped::Stopped);
+        }
         if let Some(mut connection) = self.connection.take() {
             let bye = connection.say_bye();
             if tokio::time::timeout(FAREWELL_WITHIN, bye).await.is_err() {

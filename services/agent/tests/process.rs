@@ -1,16 +1,19 @@
 //! The `agent` binary as a process: signals, exit codes, settings, health.
 
+#![cfg(target_os = "linux")]
 #![expect(clippy::disallowed_methods, reason = "these tests start the agent; collectors never start anything")]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what went wrong by panicking")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use protocol::frame::{Ack, Acked, Limits, Stream, Welcome};
 use protocol::limits::LINE_BYTES_MAX;
 use protocol::{LineDecoder, ToAgent, ToAggregator, encode};
+use rustix::fs::{FileType, Mode};
 
 fn agent(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agent"));
@@ -198,6 +201,61 @@ fn it_pushes_beats_and_says_bye() {
     let (code, _, said) = output(&["health"], &settings);
     assert_eq!(code, 1);
     assert!(said.contains("the last push was acknowledged"), "{said}");
+}
+
+/// Copies the host made of files, with a file that hangs whoever opens it.
+fn host_with_a_hung(file: &str) -> tempfile::TempDir {
+    fn copy(from: &Path, to: &Path, hung: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+            let target = to.join(entry.file_name());
+            if target == hung {
+                // A pipe that nobody writes to: opening it waits for ever.
+                rustix::fs::mknodat(rustix::fs::CWD, &target, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+            } else if entry.file_type().unwrap().is_dir() {
+                copy(&entry.path(), &target, hung);
+            } else {
+                std::fs::copy(entry.path(), &target).unwrap();
+            }
+        }
+    }
+    let root = tempfile::tempdir().unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/host");
+    copy(&fixture, root.path(), &root.path().join(file));
+    root
+}
+
+#[test]
+fn what_hangs_keeps_nobody_neither_at_work_nor_at_the_end() {
+    let root = host_with_a_hung("proc/diskstats");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut agent = Running::start(&[
+        ("FLEETGAUGE_AGGREGATOR", &address),
+        ("FLEETGAUGE_HOST_ROOT", root.path().to_str().unwrap()),
+        ("FLEETGAUGE_INTERVAL", "500ms"),
+    ]);
+    agent.says("does not come back in time");
+    let mut aggregator = Aggregator::accept(&listener);
+    aggregator.welcome();
+    let mut sets = Vec::new();
+    let mut pushes = 0;
+    while pushes < 2 {
+        match aggregator.next() {
+            Some(ToAggregator::Declare(declare)) => sets.push(declare.name),
+            Some(ToAggregator::End(end)) => {
+                pushes += 1;
+                aggregator.say(&ToAgent::Ack(Ack { stream: Stream::Live, seq: end.seq }));
+            }
+            Some(_) => {}
+            None => panic!("the agent is still there"),
+        }
+    }
+    assert!(!sets.contains(&"diskstats".to_owned()), "{sets:?}");
+    for set in ["vitals", "cpu", "filesystem", "meminfo", "netdev", "agent"] {
+        assert!(sets.contains(&set.to_owned()), "{set} is missing in {sets:?}");
+    }
+    check_stops(agent);
 }
 
 #[track_caller]

@@ -97,7 +97,7 @@ impl Collector for Cpu {
 
     fn read(&mut self, roots: &Roots, out: &mut Batch) -> Result<(), CollectError> {
         let mut faults = Faults::default();
-        if let Some(text) = self.stat.text(&roots.proc, &mut faults) {
+        if let Some(text) = self.stat.read(&roots.proc, &mut faults) {
             keep(text, &mut self.times, &mut faults);
             report(&self.times, out);
         }
@@ -113,7 +113,7 @@ impl Collector for Cpu {
             out.gauge("node_cpu_isolated", help, &[("cpu", &cpu.to_string())], 1.0);
         }
         if !self.switchable.is_empty() {
-            let online = self.online.text(&roots.sys, &mut faults).map(parse_list).unwrap_or_default();
+            let online = self.online.read(&roots.sys, &mut faults).map(parse_list).unwrap_or_default();
             for cpu in &self.switchable {
                 let value = if online.contains(cpu) { 1.0 } else { 0.0 };
                 out.gauge("node_cpu_online", "1 for a CPU that is switched on.", &[("cpu", &cpu.to_string())], value);

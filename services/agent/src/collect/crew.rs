@@ -55,10 +55,11 @@ impl<J: Send + 'static, R: Send + 'static> Crew<J, R> {
         Self { shared, results, sender, work, name, threads_max }
     }
 
-    /// Hands over a job. The caller keeps to `jobs_max` by counting what came back.
-    pub(super) fn submit(&self, job: J) {
+    /// Hands over jobs, and wakes one thread for all of them. The caller keeps to `jobs_max` by
+    /// counting what came back.
+    pub(super) fn submit(&self, jobs: impl IntoIterator<Item = J>) {
         let mut state = self.shared.state();
-        state.queue.push_back(job);
+        state.queue.extend(jobs);
         let starved = state.threads == 0;
         drop(state);
         if starved {
@@ -157,9 +158,9 @@ mod tests {
         let gate = Arc::new(Mutex::new(()));
         let held = gate.lock().unwrap();
         let crew = Crew::new("test", 2, 8, work);
-        crew.submit(Hang(Some(Arc::clone(&gate)), 0));
+        crew.submit([Hang(Some(Arc::clone(&gate)), 0)]);
         for number in 1..=5 {
-            crew.submit(Hang(None, number));
+            crew.submit([Hang(None, number)]);
         }
         let deadline = Instant::now() + Duration::from_secs(20);
         let got: Vec<u32> = (1..=5).filter_map(|_| crew.next_before(deadline)).collect();
@@ -175,7 +176,7 @@ mod tests {
         let held = gate.lock().unwrap();
         let crew = Crew::new("test", 2, 8, work);
         for number in 0..4 {
-            crew.submit(Hang(Some(Arc::clone(&gate)), number));
+            crew.submit([Hang(Some(Arc::clone(&gate)), number)]);
         }
         assert_eq!(crew.next_before(Instant::now() + PATIENCE * 4), None);
         assert_eq!(crew.shared.state().threads, 2);

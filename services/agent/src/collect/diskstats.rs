@@ -74,7 +74,7 @@ impl Collector for Diskstats {
             self.known.clear();
             self.looked = Some(Instant::now());
         }
-        if let Some(text) = self.file.text(&roots.proc, &mut faults) {
+        if let Some(text) = self.file.read(&roots.proc, &mut faults) {
             for line in lines(text) {
                 let Some(line) = faults.check(line) else { continue };
                 if !self.known.contains_key(line.device) {

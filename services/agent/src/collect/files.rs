@@ -62,7 +62,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// The file at a path relative to what [`Source::read`] is given.
+    /// The file at a path relative to the base that it is read below.
     #[must_use]
     pub fn new(path: &'static str) -> Self {
         Self { path, file: None, buffer: Vec::new(), lossy: String::new(), max: FILE_BYTES_MAX }
@@ -74,11 +74,12 @@ impl Source {
         self.path
     }
 
-    /// Reads all of it, as bytes. A file over the limit gives its whole lines within the limit.
+    /// Reads all of it; [`Source::bytes`] and [`Source::text`] then give what was read. Of a file
+    /// over the limit the whole lines within the limit are kept, and that is a fault.
     ///
     /// # Errors
     /// When it cannot be opened or read.
-    pub fn bytes(&mut self, base: &Path, faults: &mut Faults) -> Result<&[u8], CollectError> {
+    pub fn load(&mut self, base: &Path, faults: &mut Faults) -> Result<(), CollectError> {
         let failed = |error: &io::Error| CollectError::at(&base.join(self.path), error);
         let mut reopened = self.file.is_none();
         loop {
@@ -101,26 +102,33 @@ impl Source {
             self.buffer.truncate(end);
             faults.note(CollectError::TooLong { what: self.path.to_owned(), max: self.max });
         }
-        Ok(&self.buffer)
+        Ok(())
     }
 
-    /// Reads all of it, as text; what is no UTF-8 becomes U+FFFD and a fault.
-    /// `None` (and a fault) when it cannot be read.
-    pub fn text(&mut self, base: &Path, faults: &mut Faults) -> Option<&str> {
-        match self.bytes(base, faults) {
-            Ok(_) => {}
+    /// What was read last.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// What was read last, as text; what is no UTF-8 becomes U+FFFD and a fault.
+    pub fn text(&mut self, faults: &mut Faults) -> &str {
+        match std::str::from_utf8(&self.buffer) {
+            Ok(text) => text,
             Err(error) => {
-                faults.note(error);
-                return None;
+                faults.note(CollectError::Malformed { what: self.path.to_owned(), text: error.to_string() });
+                self.lossy.clear();
+                self.lossy.push_str(&String::from_utf8_lossy(&self.buffer));
+                &self.lossy
             }
         }
-        if let Err(error) = std::str::from_utf8(&self.buffer) {
-            faults.note(CollectError::Malformed { what: self.path.to_owned(), text: error.to_string() });
-            self.lossy.clear();
-            self.lossy.push_str(&String::from_utf8_lossy(&self.buffer));
-            return Some(&self.lossy);
-        }
-        std::str::from_utf8(&self.buffer).ok()
+    }
+
+    /// Reads all of it as text. `None` (and a fault) when it cannot be read.
+    pub fn read(&mut self, base: &Path, faults: &mut Faults) -> Option<&str> {
+        let loaded = self.load(base, faults);
+        faults.check(loaded)?;
+        Some(self.text(faults))
     }
 }
 
@@ -196,7 +204,7 @@ mod tests {
     fn a_source_is_read_anew_each_time() {
         let (_root, roots) = host();
         let mut source = Source::new("x");
-        let read = |source: &mut Source| source.text(&roots.proc, &mut Faults::default()).map(str::to_owned);
+        let read = |source: &mut Source| source.read(&roots.proc, &mut Faults::default()).map(str::to_owned);
         assert_eq!(read(&mut source), None);
         for text in ["one\n".to_owned(), String::new(), "long ".repeat(5000), "short".to_owned()] {
             std::fs::write(roots.proc.join("x"), &text).unwrap();
@@ -209,7 +217,7 @@ mod tests {
         let (_root, roots) = host();
         std::fs::write(roots.proc.join("x"), b"a\xffb").unwrap();
         let mut faults = Faults::default();
-        assert_eq!(Source::new("x").text(&roots.proc, &mut faults), Some("a\u{fffd}b"));
+        assert_eq!(Source::new("x").read(&roots.proc, &mut faults), Some("a\u{fffd}b"));
         assert!(faults.into_result().is_err());
     }
 
@@ -220,9 +228,9 @@ mod tests {
         let mut faults = Faults::default();
         let mut source = Source::new("x");
         source.max = 9000;
-        assert_eq!(source.text(&roots.proc, &mut faults).map(str::len), Some(9000));
+        assert_eq!(source.read(&roots.proc, &mut faults).map(str::len), Some(9000));
         source.max = 8999;
-        assert_eq!(source.text(&roots.proc, &mut faults).map(str::len), Some(8994));
+        assert_eq!(source.read(&roots.proc, &mut faults).map(str::len), Some(8994));
         assert!(faults.into_result().is_err());
     }
 

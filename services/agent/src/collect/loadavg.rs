@@ -26,7 +26,7 @@ impl Collector for Loadavg {
 
     fn read(&mut self, roots: &Roots, out: &mut Batch) -> Result<(), CollectError> {
         let mut faults = Faults::default();
-        if let Some(text) = self.file.text(&roots.proc, &mut faults) {
+        if let Some(text) = self.file.read(&roots.proc, &mut faults) {
             report(text, out, &mut faults);
         }
         faults.into_result()

@@ -99,6 +99,8 @@ pub(super) struct Survey {
     crew: Crew<PathBuf, Answer>,
     /// Mounts that were asked and did not answer yet.
     stuck: HashSet<PathBuf>,
+    /// What the log was told.
+    told: HashSet<String>,
     mounts: Vec<Mount>,
     taken: Option<(Instant, bool, Option<CollectError>)>,
     fresh_for: Duration,
@@ -118,10 +120,12 @@ impl Survey {
             own: Source::new("self/mountinfo"),
             crew: Crew::new("mounts", THREADS_MAX, MOUNTS_MAX, ask),
             stuck: HashSet::new(),
+            told: HashSet::new(),
             mounts: vec![],
             taken: None,
             fresh_for: interval / 2,
-            patience: (interval / 4).min(Duration::from_millis(500)),
+            // Less than the scheduler's, so that one dead mount does not take the others with it.
+            patience: (interval / 2).min(Duration::from_millis(500)),
         }
     }
 
@@ -130,7 +134,7 @@ impl Survey {
         if self.taken.as_ref().is_none_or(|(taken, ..)| taken.elapsed() >= self.fresh_for) {
             let mut own_faults = Faults::default();
             let own = self.list(roots, &mut own_faults);
-            self.ask(&mut own_faults);
+            self.ask();
             self.taken = Some((Instant::now(), own, own_faults.into_result().err()));
         }
         let own = self.taken.as_ref().is_some_and(|(_, own, _)| *own);
@@ -141,10 +145,15 @@ impl Survey {
     }
 
     fn list(&mut self, roots: &Roots, faults: &mut Faults) -> bool {
-        let own = self.host.bytes(&roots.proc, &mut Faults::default()).is_err();
-        let source = if own { &mut self.own } else { &mut self.host };
         self.mounts.clear();
-        let Some(bytes) = faults.check(source.bytes(&roots.proc, &mut Faults::default())) else { return own };
+        let own = self.host.load(&roots.proc, faults).is_err();
+        if own {
+            let loaded = self.own.load(&roots.proc, faults);
+            if faults.check(loaded).is_none() {
+                return own;
+            }
+        }
+        let bytes = if own { self.own.bytes() } else { self.host.bytes() };
         // In our own namespace the host's mounts stand below its root.
         let strip = (own && roots.foreign).then_some(roots.root.as_path());
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
@@ -162,19 +171,18 @@ impl Survey {
     }
 
     /// Asks each mount how full it is, and waits a little.
-    fn ask(&mut self, faults: &mut Faults) {
+    fn ask(&mut self) {
         while let Some((path, _)) = self.crew.next_ready() {
             self.stuck.remove(&path);
         }
         let mut waiting = HashSet::new();
-        for mount in &mut self.mounts {
-            mount.space = Err(STUCK.to_owned());
+        for mount in &self.mounts {
             if !self.stuck.contains(&mount.path) && self.stuck.len() < MOUNTS_MAX {
                 self.stuck.insert(mount.path.clone());
                 waiting.insert(mount.path.clone());
-                self.crew.submit(mount.path.clone());
             }
         }
+        self.crew.submit(waiting.iter().cloned());
         let deadline = Instant::now() + self.patience;
         while !waiting.is_empty() {
             let Some((path, space)) = self.crew.next_before(deadline) else { break };
@@ -184,9 +192,13 @@ impl Survey {
                 mount.space = space;
             }
         }
+        // The page says it of each mount (`device_error`); the log says it once.
         for mount in &self.mounts {
-            if let Err(error) = &mount.space {
-                faults.note(CollectError::Unreadable { what: mount.mountpoint.clone(), error: error.clone() });
+            if let Err(error) = &mount.space
+                && self.told.len() < MOUNTS_MAX
+                && self.told.insert(format!("{} {error}", mount.mountpoint))
+            {
+                tracing::warn!(mountpoint = mount.mountpoint, error, "a file system cannot be asked how full it is");
             }
         }
     }

@@ -50,7 +50,7 @@ impl Collector for Netdev {
 
     fn read(&mut self, roots: &Roots, out: &mut Batch) -> Result<(), CollectError> {
         let mut faults = Faults::default();
-        let (text, own) = self.file.text(roots, &mut faults);
+        let (text, own) = self.file.read(roots, &mut faults);
         if let Some(text) = text {
             let devices: Vec<_> = devices(text).filter_map(|line| faults.check(line)).collect();
             report(&devices, out);
@@ -78,10 +78,11 @@ impl HostDev {
     }
 
     /// Its text, and whether it is only that of our own network.
-    pub(super) fn text(&mut self, roots: &Roots, faults: &mut Faults) -> (Option<&str>, bool) {
-        let own = self.host.bytes(&roots.proc, &mut Faults::default()).is_err();
-        let source = if own { &mut self.own } else { &mut self.host };
-        (source.text(&roots.proc, faults), own)
+    pub(super) fn read(&mut self, roots: &Roots, faults: &mut Faults) -> (Option<&str>, bool) {
+        if self.host.load(&roots.proc, faults).is_ok() {
+            return (Some(self.host.text(faults)), false);
+        }
+        (self.own.read(&roots.proc, faults), true)
     }
 }
 

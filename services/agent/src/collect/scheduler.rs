@@ -23,6 +23,9 @@ const THREADS_MAX: usize = 8;
 /// No push waits longer than this for a collector.
 const PATIENCE_MAX: Duration = Duration::from_secs(1);
 
+/// Most different things that the log is told of one collector.
+const TOLD_MAX: usize = 20;
+
 /// Tells the collecting thread to end.
 #[derive(Debug, Default)]
 pub struct Stop {
@@ -74,7 +77,14 @@ struct Station {
     version: u64,
     failed: Option<Arc<str>>,
     /// What the log was told of it.
-    told: HashSet<&'static str>,
+    told: HashSet<String>,
+}
+
+impl Station {
+    /// Is this news for the log? Each thing is said once, and not more than a few things.
+    fn is_news(&mut self, what: &str) -> bool {
+        self.told.len() < TOLD_MAX && self.told.insert(what.to_owned())
+    }
 }
 
 /// Reads all collectors, again and again.
@@ -121,7 +131,8 @@ impl Scheduler {
             crew: Crew::new("collect", THREADS_MAX, jobs_max, read),
             roots: Arc::new(roots),
             interval,
-            patience: (interval / 2).min(PATIENCE_MAX),
+            // The rest of the interval is for sending, so that a slow collector delays no tick.
+            patience: (interval * 3 / 4).min(PATIENCE_MAX),
             telemetry,
             own: Batch::new(),
             seq: 0,
@@ -167,7 +178,7 @@ impl Scheduler {
         }
         for station in self.stations.iter_mut().filter(|station| station.home.is_none()) {
             self.telemetry.overdue(station.name, station.is_node);
-            if station.told.insert("overdue") {
+            if station.is_news("overdue") {
                 tracing::warn!(collector = station.name, "does not come back in time, its series are not shown");
             }
         }
@@ -180,7 +191,7 @@ impl Scheduler {
     /// Gives the due collectors to the crew, and says how many.
     fn send_out(&mut self) -> usize {
         let now = Instant::now();
-        let mut sent = 0;
+        let mut jobs = Vec::with_capacity(self.stations.len());
         for station in &mut self.stations {
             if station.due > now {
                 continue;
@@ -189,10 +200,11 @@ impl Scheduler {
                 // An hour's worth of missed readings is not made up for.
                 station.due = station.every.map_or(now, |every| now + every - self.interval / 2);
                 station.sent_for = self.seq;
-                self.crew.submit((unit, Arc::clone(&self.roots)));
-                sent += 1;
+                jobs.push((unit, Arc::clone(&self.roots)));
             }
         }
+        let sent = jobs.len();
+        self.crew.submit(jobs);
         sent
     }
 
@@ -204,13 +216,13 @@ impl Scheduler {
         self.telemetry.collected(station.name, station.is_node, result.is_ok() && in_time, took);
         for (why, count) in unit.batch.layout().dropped().filter(|(_, count)| *count > 0) {
             self.telemetry.series_dropped(station.name, why.as_str(), count);
-            if station.told.insert(why.as_str()) {
+            if station.is_news(why.as_str()) {
                 let reason = unit.batch.layout().complaint().unwrap_or_default();
                 tracing::warn!(collector = station.name, count, reason, "series are not sent");
             }
         }
         if let Err(error) = &result
-            && station.told.insert(error.kind())
+            && station.is_news(&error.to_string())
         {
             tracing::warn!(collector = station.name, reason = %error, "cannot read everything");
         }

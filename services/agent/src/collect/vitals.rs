@@ -69,6 +69,8 @@ pub(super) struct Vitals {
     #[cfg(target_os = "linux")]
     files: from_files::Files,
     #[cfg(target_os = "linux")]
+    processes: from_files::Processes,
+    #[cfg(target_os = "linux")]
     survey: Arc<Mutex<Survey>>,
 }
 
@@ -76,7 +78,12 @@ impl Vitals {
     /// Reads nothing yet.
     #[cfg(target_os = "linux")]
     pub(super) fn new(survey: Arc<Mutex<Survey>>) -> Self {
-        Self { system: from_sysinfo::System::default(), files: from_files::Files::new(), survey }
+        Self {
+            system: from_sysinfo::System::default(),
+            files: from_files::Files::new(),
+            processes: from_files::Processes::new(),
+            survey,
+        }
     }
 
     /// Reads nothing yet.
@@ -91,7 +98,7 @@ impl Vitals {
     fn signs(&mut self, roots: &Roots, faults: &mut Faults) -> Signs {
         let mut signs = if roots.foreign { self.files.signs(roots, faults) } else { self.system.signs(false, faults) };
         signs.networks = self.files.networks(roots, faults);
-        signs.processes = from_files::processes(roots, faults);
+        signs.processes = self.processes.count(roots, faults);
         let mut survey = self.survey.lock().unwrap_or_else(PoisonError::into_inner);
         // A mount that cannot be asked is the file-system collector's to report.
         let (mounts, _) = survey.mounts(roots, &mut Faults::default());

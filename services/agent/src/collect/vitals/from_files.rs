@@ -1,5 +1,7 @@
 //! The vital signs of a Linux host from its files, for an agent that looks at it from a container.
 
+use std::time::{Duration, Instant};
+
 use protocol::ABSENT;
 
 use super::{Filesystem, Network, Signs, used_ratio};
@@ -9,6 +11,9 @@ use crate::collect::mounts::Mount;
 use crate::collect::netdev::{HostDev, devices};
 use crate::collect::proc_stat::{MODES, cpu_lines};
 use crate::collect::{loadavg, meminfo, number};
+
+/// How often processes are counted.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
 
 /// The files that they come from.
 pub(super) struct Files {
@@ -37,17 +42,17 @@ impl Files {
     /// Measures all but networks, processes and file systems.
     pub(super) fn signs(&mut self, roots: &Roots, faults: &mut Faults) -> Signs {
         let mut signs = Signs::default();
-        if let Some(now) = self.stat.text(&roots.proc, faults).and_then(cpu_time) {
+        if let Some(now) = self.stat.read(&roots.proc, faults).and_then(cpu_time) {
             signs.cpu_used = self.before.map_or(ABSENT, |before| busy_share(before, now));
             self.before = Some(now);
         }
-        if let Some(text) = self.meminfo.text(&roots.proc, faults) {
+        if let Some(text) = self.meminfo.read(&roots.proc, faults) {
             (signs.memory_used, signs.swap_used) = memory(text);
         }
-        if let Some(text) = self.loadavg.text(&roots.proc, faults) {
+        if let Some(text) = self.loadavg.read(&roots.proc, faults) {
             signs.loads = faults.check(loadavg::parse(text)).unwrap_or([ABSENT; 3]);
         }
-        if let Some(text) = self.uptime.text(&roots.proc, faults) {
+        if let Some(text) = self.uptime.read(&roots.proc, faults) {
             let seconds = text.split_ascii_whitespace().next().and_then(number);
             signs.uptime_seconds =
                 faults.check(seconds.ok_or_else(|| CollectError::malformed("uptime", text))).unwrap_or(ABSENT);
@@ -57,7 +62,7 @@ impl Files {
 
     /// The host's network devices.
     pub(super) fn networks(&mut self, roots: &Roots, faults: &mut Faults) -> Vec<Network> {
-        let (Some(text), _) = self.netdev.text(roots, faults) else { return vec![] };
+        let (Some(text), _) = self.netdev.read(roots, faults) else { return vec![] };
         let one = |(device, columns): (&str, [f64; 16])| {
             let [received, .., sent, _, _, _, _, _, _, _] = columns;
             Network { device: device.to_owned(), received, sent }
@@ -97,6 +102,30 @@ pub(super) fn filesystem(mount: &Mount) -> Option<Filesystem> {
         fstype: mount.fstype.clone(),
         used: used_ratio(space.avail, space.size, ABSENT),
     })
+}
+
+/// Counts processes, and not too often: on a host with thousands it is what costs most.
+pub(super) struct Processes {
+    last: Option<(Instant, f64)>,
+}
+
+impl Processes {
+    /// Counts nothing yet.
+    pub(super) fn new() -> Self {
+        Self { last: None }
+    }
+
+    /// How many there are, or were a short while ago.
+    pub(super) fn count(&mut self, roots: &Roots, faults: &mut Faults) -> f64 {
+        match self.last {
+            Some((counted, count)) if counted.elapsed() < COUNT_EVERY => count,
+            _ => {
+                let count = processes(roots, faults);
+                self.last = Some((Instant::now(), count));
+                count
+            }
+        }
+    }
 }
 
 /// How many processes there are: the directories of `/proc` that are numbers. Those that are
