@@ -31,7 +31,7 @@ pub struct FleetArgs {
     /// Print one line of JSON instead of a table
     #[arg(long)]
     pub json: bool,
-    /// Keep the result as bench/runs/<date>-<NAME>.json
+    /// Keep the result in bench/runs, under the date and this name
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "fleet")]
     pub keep: Option<String>,
     /// This aggregator binary, instead of building the release one
