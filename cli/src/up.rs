@@ -52,6 +52,7 @@ impl Up {
             Err(error) => return exit::because(exit::SETTINGS, error),
         };
         let data_dir = aggregator.data_dir.clone();
+        let signal = lifecycle::stop::signal();
         let app = match App::bind(aggregator).await {
             Ok(app) => app,
             Err(error @ (BindError::Listen { .. } | BindError::Data { .. })) => {
@@ -66,7 +67,7 @@ impl Up {
         };
         self.greet(&app, data_dir.as_deref());
         app.run(async {
-            lifecycle::stop::signal().await;
+            signal.await;
             // Agents first: a page without them is what a clean stop looks like.
             stop.send_replace(true);
             let farewell = async { while agents.join_next().await.is_some() {} };

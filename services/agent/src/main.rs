@@ -67,7 +67,7 @@ fn run(settings: &lifecycle::Settings) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return exit::because(exit::FAILED, error),
     };
-    runtime.block_on(agent.run(lifecycle::stop::signal()));
+    runtime.block_on(async { agent.run(lifecycle::stop::signal()).await });
     runtime.shutdown_timeout(SHUTDOWN_WITHIN);
     ExitCode::SUCCESS
 }

@@ -114,14 +114,15 @@ impl App {
     /// finished within a grace period, and what must survive is written.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let (http_addr, link_addr) = (self.http_addr(), self.link_addr());
-        let known = self.known.clone();
         tracing::info!(http = %http_addr, link = %link_addr, name = %self.settings.name, "listening");
+        let Self { settings, http, link, shared, known } = self;
         let (stopper, stopping) = stop::pair();
+        let house = keep_house(known.clone(), Arc::clone(&shared), stopping.clone());
         let serving = async {
             tokio::join!(
-                accept::link(self.link, self.settings.connections_max, Arc::clone(&self.shared), stopping.clone()),
-                http::serve(self.http, &self.settings, Arc::clone(&self.shared), stopping.clone()),
-                keep_house(self.known, Arc::clone(&self.shared), stopping.clone()),
+                accept::link(link, settings.connections_max, Arc::clone(&shared), stopping.clone()),
+                http::thread(http, settings.scrapes_max, Arc::clone(&shared), stopping.clone()),
+                house,
             )
         };
         tokio::pin!(serving);
@@ -134,7 +135,7 @@ impl App {
             tracing::warn!(after = ?GRACE, "connections that did not end in time are cut");
         }
         if let Some(file) = known {
-            save(file, &self.shared).await;
+            save(file, &shared).await;
         }
         tracing::info!("stopped");
     }

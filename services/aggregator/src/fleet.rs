@@ -214,7 +214,7 @@ impl Fleet {
         drop(state);
         drop(agents);
         let identity = Identity::new(&newcomer.name, &self.rules.job, &newcomer.labels);
-        Entry::In(Seat::new(Arc::clone(self), agent, id, identity), acked)
+        Entry::In(Seat::new(Arc::clone(self), agent, id, identity, now.instant), acked)
     }
 
     /// Gives the name to the newcomer's connection.

@@ -1,4 +1,4 @@
-//! HTTP: routes and what they answer. How connections are accepted and bounded is [`serve`]'s
+//! HTTP: routes and what they answer. How connections are accepted and bounded is `serve`'s
 //! matter, what a page consists of [`crate::page`]'s.
 
 mod api;
@@ -17,9 +17,10 @@ use warp::http::{StatusCode, header as name};
 use warp::reply::Response as Reply;
 use warp::{Filter, Rejection, Reply as _};
 
-pub use self::serve::serve;
+pub use self::serve::thread;
 use crate::link::{Shared, moment};
 use crate::page::Page;
+use crate::page::buffers::Buffers;
 use crate::page::own::Own;
 use crate::page::stream::{Scrape, stream};
 use crate::telemetry::Levels;
@@ -36,6 +37,8 @@ pub struct Context {
     /// Slots for pages that are being written.
     scrapes: Arc<Semaphore>,
     scrapes_max: usize,
+    /// What pages are written into.
+    buffers: Buffers,
 }
 
 impl Context {
@@ -43,7 +46,7 @@ impl Context {
     #[must_use]
     pub fn new(shared: Arc<Shared>, scrapes_max: usize) -> Self {
         let own = Own::new(shared.fleet.families_shared(), &shared.telemetry.gather(Levels::default()));
-        Self { shared, own, scrapes: Arc::new(Semaphore::new(scrapes_max)), scrapes_max }
+        Self { shared, own, scrapes: Arc::new(Semaphore::new(scrapes_max)), scrapes_max, buffers: Buffers::default() }
     }
 
     fn answered(&self, path: &'static str, reply: Reply) -> Reply {
@@ -158,7 +161,7 @@ fn metrics(
         within: SCRAPE_WITHIN,
         telemetry: Arc::clone(&context.shared.telemetry),
     };
-    let mut reply = warp::reply::stream(stream(page, scrape, slot)).into_response();
+    let mut reply = warp::reply::stream(stream(page, scrape, &context.buffers, slot)).into_response();
     let headers = reply.headers_mut();
     headers.insert(name::CONTENT_TYPE, name::HeaderValue::from_static(format.content_type()));
     headers.insert(name::VARY, name::HeaderValue::from_static("Accept, Accept-Encoding"));

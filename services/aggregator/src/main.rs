@@ -78,9 +78,10 @@ fn run() -> ExitCode {
 }
 
 async fn serve(settings: Settings) -> ExitCode {
+    let stop = lifecycle::stop::signal();
     match App::bind(settings).await {
         Ok(app) => {
-            app.run(lifecycle::stop::signal()).await;
+            app.run(stop).await;
             ExitCode::SUCCESS
         }
         Err(error @ (BindError::Listen { .. } | BindError::Data { .. })) => exit::because(exit::SETTINGS, error),

@@ -4,6 +4,7 @@
 //! families are brought together, and [`encode`] writes them out in pieces. A page is immutable;
 //! writing it waits for no agent, and no agent waits for it.
 
+pub mod buffers;
 pub mod encode;
 pub mod gzip;
 pub mod own;

@@ -20,7 +20,8 @@ fn output(pairs: &[(&str, &str)], arguments: &[&str]) -> (Output, String) {
 fn stop_signals_end_it_at_once_and_cleanly() {
     for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
         let mut running = start(&[]);
-        let mut silent = TcpStream::connect(running.link).unwrap();
+        // An agent that is connected, so that it is no longer waiting to be accepted.
+        let mut connected = agent(running.link, "a");
         let mut idle = TcpStream::connect(running.http).unwrap();
         idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         idle.read_exact(&mut [0; 20]).unwrap();
@@ -28,7 +29,7 @@ fn stop_signals_end_it_at_once_and_cleanly() {
         assert_eq!(code, Some(0));
         assert!(took < Duration::from_secs(1), "{took:?}");
         let mut last_word = String::new();
-        silent.read_to_string(&mut last_word).unwrap();
+        connected.read_to_string(&mut last_word).unwrap();
         assert!(last_word.starts_with("{\"goaway\""), "{last_word}");
     }
 }

@@ -1,7 +1,7 @@
 //! A connection's hold on a name. Dropped without a word, it counts as a broken connection.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::frame::Stream;
 use protocol::{AgentName, limits};
@@ -18,12 +18,13 @@ pub struct Seat {
     agent: Arc<Agent>,
     id: u64,
     identity: Identity,
+    since: Instant,
     left: bool,
 }
 
 impl Seat {
-    pub(super) fn new(fleet: Arc<Fleet>, agent: Arc<Agent>, id: u64, identity: Identity) -> Self {
-        Self { fleet, agent, id, identity, left: false }
+    pub(super) fn new(fleet: Arc<Fleet>, agent: Arc<Agent>, id: u64, identity: Identity, since: Instant) -> Self {
+        Self { fleet, agent, id, identity, since, left: false }
     }
 
     /// The agent's name.
@@ -103,13 +104,13 @@ impl Seat {
 }
 
 impl Drop for Seat {
-    /// A seat that nobody left (its task was cancelled) must not stay taken.
+    /// A seat that nobody left (its task was cancelled) must not stay taken: its series go at once,
+    /// as if its grace had passed long ago.
     fn drop(&mut self) {
         if !self.left {
             let mut state = self.agent.lock();
             if state.is_seated(self.id) {
-                let until = std::time::Instant::now();
-                state.presence = Presence::Leaving { until };
+                state.presence = Presence::Leaving { until: self.since };
             }
         }
     }

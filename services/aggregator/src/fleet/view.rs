@@ -31,8 +31,7 @@ impl AgentView {
     /// Number of series on the page.
     #[must_use]
     pub fn series(&self) -> usize {
-        let on_page = |(is_blocked, present): (bool, usize)| if is_blocked { 0 } else { present };
-        self.shown.iter().flat_map(Shown::present).map(on_page).sum()
+        self.shown.iter().map(|shown| shown.present - shown.blocked()).sum()
     }
 }
 

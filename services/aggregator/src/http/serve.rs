@@ -1,6 +1,7 @@
 //! The accept loop of HTTP. warp's own server has no limit on connections and no patience limit
 //! on request heads, so its filters are served from here.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,14 +9,13 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use super::patient::Patient;
 use super::{Context, routes};
 use crate::accept;
 use crate::link::Shared;
-use crate::settings::Settings;
 use crate::stop::Stop;
 
 /// Open HTTP connections: scrapers, browsers, health checks.
@@ -25,12 +25,42 @@ const CONNECTIONS_MAX: usize = 512;
 const HEAD_WITHIN: Duration = Duration::from_secs(75);
 /// Longest request head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// What is being sent may take so long once the process is told to stop.
+const GRACE: Duration = Duration::from_millis(500);
 /// A client that takes no byte for so long is given up.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
 
-/// Serves HTTP until `stop`; then finishes what is being sent.
-pub async fn serve(listener: TcpListener, settings: &Settings, shared: Arc<Shared>, mut stop: Stop) {
-    let context = Arc::new(Context::new(Arc::clone(&shared), settings.scrapes_max));
+/// Serves HTTP on a thread of its own until `stop`. On the runtime of the link, each piece of a
+/// page would wait behind every agent that has just pushed: with all of them pushing as fast as
+/// they can, a scrape took 4 to 57 s there.
+pub async fn thread(listener: TcpListener, scrapes_max: usize, shared: Arc<Shared>, stop: Stop) {
+    let (ended, wait) = oneshot::channel();
+    let start = || -> io::Result<()> {
+        let listener = listener.into_std()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new().name("http".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                match TcpListener::from_std(listener) {
+                    Ok(listener) => serve(listener, scrapes_max, shared, stop).await,
+                    Err(error) => tracing::error!(%error, "HTTP cannot be served"),
+                }
+            });
+            // A piece of a page that is being written must not hold up the end.
+            runtime.shutdown_background();
+            let _nobody_may_wait = ended.send(());
+        })?;
+        Ok(())
+    };
+    if let Err(error) = start() {
+        tracing::error!(%error, "HTTP cannot be served");
+    }
+    // An error means that the thread is gone, which is the same.
+    let _ended = wait.await;
+}
+
+/// Serves HTTP until `stop`; then finishes what is being sent, within a grace period.
+async fn serve(listener: TcpListener, scrapes_max: usize, shared: Arc<Shared>, mut stop: Stop) {
+    let context = Arc::new(Context::new(Arc::clone(&shared), scrapes_max));
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
@@ -52,7 +82,8 @@ pub async fn serve(listener: TcpListener, settings: &Settings, shared: Arc<Share
         });
     }
     drop(listener);
-    while connections.join_next().await.is_some() {}
+    let rest = async { while connections.join_next().await.is_some() {} };
+    let _cut_if_not = tokio::time::timeout(GRACE, rest).await;
 }
 
 /// One connection, with any number of requests.

@@ -12,32 +12,22 @@ pub const HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 /// An empty last block of deflate with fixed codes.
 const LAST_BLOCK: [u8; 2] = [3, 0];
 
-/// A compressed piece, and what the trailer needs to know of its text.
-#[derive(Debug)]
-pub struct Compressed {
-    /// Raw deflate.
-    pub bytes: Vec<u8>,
-    /// Checksum and length of the text.
-    pub sum: crc32fast::Hasher,
-}
-
-/// Compresses one piece.
-#[must_use]
-pub fn compress(text: &[u8], level: u32) -> Compressed {
+/// Compresses one piece behind what `out` holds already; gives the checksum of its text.
+pub fn compress(text: &[u8], level: u32, out: &mut Vec<u8>) -> crc32fast::Hasher {
     let mut sum = crc32fast::Hasher::new();
     sum.update(text);
     let mut deflate = Compress::new(Compression::new(level), false);
-    let mut bytes = Vec::with_capacity(text.len() / 6 + 1024);
+    out.reserve(text.len() / 6 + 1024);
     loop {
         let done = usize::try_from(deflate.total_in()).unwrap_or(usize::MAX);
         let rest = text.get(done..).unwrap_or_default();
         // Memory that is there is all that a sync flush into a Vec can lack.
-        let _cannot_fail = deflate.compress_vec(rest, &mut bytes, FlushCompress::Sync);
+        let _cannot_fail = deflate.compress_vec(rest, out, FlushCompress::Sync);
         // Room left over after a flush means that everything is out.
-        if deflate.total_in() == text.len() as u64 && bytes.len() < bytes.capacity() {
-            return Compressed { bytes, sum };
+        if deflate.total_in() == text.len() as u64 && out.len() < out.capacity() {
+            return sum;
         }
-        bytes.reserve(bytes.capacity() / 2 + 1024);
+        out.reserve(text.len() / 6 + 1024);
     }
 }
 
@@ -63,9 +53,7 @@ mod tests {
         let mut member = HEAD.to_vec();
         let (mut sum, mut length) = (crc32fast::Hasher::new(), 0);
         for piece in pieces {
-            let compressed = compress(piece, 1);
-            member.extend(compressed.bytes);
-            sum.combine(&compressed.sum);
+            sum.combine(&compress(piece, 1, &mut member));
             length += piece.len() as u64;
         }
         member.extend(tail(sum, length));

@@ -25,7 +25,7 @@ pub struct AgentFamily {
     pub labels: &'static str,
 }
 
-/// All families about agents, in the order of [`about`].
+/// All families about agents, in the order of `about`.
 pub const AGENT_FAMILIES: [AgentFamily; 8] = [
     family("fleetgauge_agent_up", MetricType::Gauge, "", "1: the agent is connected; 0: it is gone."),
     family(
@@ -109,7 +109,7 @@ impl Own {
     fn shown(&self, builder: Builder, values: Vec<f64>) -> Shown {
         let declared = Arc::new(builder.finish_unchecked());
         let families = declared.claims.iter().map(|claim| self.family(claim)).collect();
-        Shown { declared, families, values: Arc::new(values) }
+        Shown { declared, families, present: values.len(), values: Arc::new(values) }
     }
 
     /// The registry as a set.

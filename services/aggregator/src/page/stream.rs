@@ -8,7 +8,8 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 
 use super::Page;
-use super::encode::{Encoder, Format, pieces};
+use super::buffers::{Buffer, Buffers};
+use super::encode::{Encoder, Format, Piece, pieces};
 use super::gzip;
 use crate::telemetry::Telemetry;
 
@@ -64,42 +65,49 @@ impl Drop for Counted {
     }
 }
 
-/// One piece, ready to be sent.
+/// A part of the page, in order: what stands before, a piece, or what stands behind.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Piece(Piece),
+    End,
+}
+
+/// A part that is ready to be sent.
 struct Written {
-    bytes: Vec<u8>,
+    buffer: Buffer,
+    /// Checksum and length of its text, for gzip.
     sum: crc32fast::Hasher,
+    text_bytes: u64,
 }
 
 /// The stream of a page's bytes. `held` is dropped with it: the slot of this scrape.
 pub fn stream<H: Send + Sync + 'static>(
     page: Page,
     scrape: Scrape,
+    buffers: &Buffers,
     held: H,
 ) -> impl Stream<Item = Result<Bytes, Aborted>> + Send + Sync + 'static {
-    let (format, is_gzip, until) = (scrape.format, scrape.gzip, scrape.began + scrape.within);
-    let encoder = Arc::new((Encoder::new(&page, format), page));
-    let last = Arc::clone(&encoder);
-    let parts = pieces(&encoder.1).into_iter().map(Some).chain([None]);
+    let (is_gzip, until) = (scrape.gzip, scrape.began + scrape.within);
+    let encoder = Encoder::new(&page, scrape.format);
+    let parts: Vec<Part> = pieces(&page).into_iter().map(Part::Piece).chain([Part::End]).collect();
+    let job = Arc::new(Job { page, encoder, buffers: buffers.clone(), is_gzip });
     let written = stream::iter(parts)
-        .map(move |piece| {
-            let encoder = Arc::clone(&encoder);
-            tokio::task::spawn_blocking(move || {
-                let (encoder, page) = &*encoder;
-                let mut text = Vec::new();
-                match piece {
-                    Some(piece) => encoder.write(page, piece, &mut text),
-                    None => encoder.finish(&mut text),
-                }
-                finish_piece(text, is_gzip)
-            })
+        .map(move |part| {
+            let job = Arc::clone(&job);
+            tokio::task::spawn_blocking(move || job.write(part))
         })
         .buffered(SIDE_BY_SIDE);
-    let counted = Counted { scrape, bytes: 0, is_whole: false, is_too_slow: false };
-    let whole = crc32fast::Hasher::new();
-    let head = if is_gzip { gzip::HEAD.to_vec() } else { Vec::new() };
-    let state =
-        State { written: Box::pin(written), counted, whole, text_bytes: 0, head, is_gzip, until, _held: (held, last) };
-    stream::unfold(Some(state), |state| async move {
+    let state = State {
+        written: Box::pin(written),
+        counted: Counted { scrape, bytes: 0, is_whole: false, is_too_slow: false },
+        sum: crc32fast::Hasher::new(),
+        text_bytes: 0,
+        is_gzip,
+        until,
+        _held: held,
+    };
+    let head = Bytes::from_static(if is_gzip { &gzip::HEAD } else { b"" });
+    stream::iter((!head.is_empty()).then_some(Ok(head))).chain(stream::unfold(Some(state), |state| async move {
         let mut state = state?;
         match state.next().await {
             Ok(Some(bytes)) => Some((Ok(bytes), Some(state))),
@@ -113,16 +121,32 @@ pub fn stream<H: Send + Sync + 'static>(
                 Some((Err(error), None))
             }
         }
-    })
+    }))
 }
 
-fn finish_piece(text: Vec<u8>, is_gzip: bool) -> (Written, u64) {
-    let length = text.len() as u64;
-    if is_gzip {
-        let compressed = gzip::compress(&text, GZIP_LEVEL);
-        (Written { bytes: compressed.bytes, sum: compressed.sum }, length)
-    } else {
-        (Written { bytes: text, sum: crc32fast::Hasher::new() }, length)
+/// What the threads that write need.
+struct Job {
+    page: Page,
+    encoder: Encoder,
+    buffers: Buffers,
+    is_gzip: bool,
+}
+
+impl Job {
+    /// Writes a part, and compresses it if that is asked for.
+    fn write(&self, part: Part) -> Written {
+        let mut text = self.buffers.take();
+        match part {
+            Part::Piece(piece) => self.encoder.write(&self.page, piece, &mut text.bytes),
+            Part::End => self.encoder.finish(&mut text.bytes),
+        }
+        let text_bytes = text.bytes.len() as u64;
+        if !self.is_gzip {
+            return Written { buffer: text, sum: crc32fast::Hasher::new(), text_bytes };
+        }
+        let mut compressed = self.buffers.take();
+        let sum = gzip::compress(&text.bytes, GZIP_LEVEL, &mut compressed.bytes);
+        Written { buffer: compressed, sum, text_bytes }
     }
 }
 
@@ -130,10 +154,8 @@ struct State<S, H> {
     written: std::pin::Pin<Box<S>>,
     counted: Counted,
     /// Checksum and length of the text so far.
-    whole: crc32fast::Hasher,
+    sum: crc32fast::Hasher,
     text_bytes: u64,
-    /// What stands before the first piece.
-    head: Vec<u8>,
     is_gzip: bool,
     until: Instant,
     _held: H,
@@ -141,7 +163,7 @@ struct State<S, H> {
 
 impl<S, H> State<S, H>
 where
-    S: Stream<Item = Result<(Written, u64), tokio::task::JoinError>>,
+    S: Stream<Item = Result<Written, tokio::task::JoinError>>,
 {
     async fn next(&mut self) -> Result<Option<Bytes>, Aborted> {
         if tokio::time::Instant::now().into_std() > self.until {
@@ -153,25 +175,21 @@ where
                 tracing::error!(%error, "a part of the page could not be written");
                 Err(Aborted::Failed)
             }
-            Some(Ok((written, length))) => {
-                let mut bytes = std::mem::take(&mut self.head);
-                if bytes.is_empty() {
-                    bytes = written.bytes;
-                } else {
-                    bytes.extend_from_slice(&written.bytes);
-                }
-                self.whole.combine(&written.sum);
-                self.text_bytes += length;
-                self.counted.bytes += bytes.len() as u64;
-                Ok(Some(bytes.into()))
+            Some(Ok(written)) => {
+                self.sum.combine(&written.sum);
+                self.text_bytes += written.text_bytes;
+                self.counted.bytes += written.buffer.bytes.len() as u64;
+                Ok(Some(Bytes::from_owner(written.buffer)))
             }
         }
     }
 
     fn tail(&mut self) -> Bytes {
-        let sum = std::mem::take(&mut self.whole);
-        let tail = if self.is_gzip { gzip::tail(sum, self.text_bytes) } else { Vec::new() };
-        self.counted.bytes += tail.len() as u64;
+        if !self.is_gzip {
+            return Bytes::new();
+        }
+        let tail = gzip::tail(std::mem::take(&mut self.sum), self.text_bytes);
+        self.counted.bytes += (gzip::HEAD.len() + tail.len()) as u64;
         tail.into()
     }
 }

@@ -31,7 +31,12 @@ fn shown(table: &Families, agent: &str, families: Vec<Sent>, values: &[f64]) -> 
     builder.add(&Declare { set: 1, name: "set".into(), job: None, offset: 0, total: 0, families });
     let declared = Arc::new(builder.finish().unwrap());
     assert_eq!(declared.len(), values.len());
-    Shown { families: table.claim(&declared.claims), declared, values: Arc::new(values.to_vec()) }
+    Shown {
+        families: table.claim(&declared.claims),
+        declared,
+        present: values.len(),
+        values: Arc::new(values.to_vec()),
+    }
 }
 
 #[test]

@@ -112,7 +112,7 @@ pub(super) const KNOWN_FILE_ERRORS: Metric = metric(
     "Times that the list of known agents could not be written.",
 );
 
-/// Every metric that [`Telemetry`] makes itself. (`process_*` come on top, on Linux.)
+/// Every metric that [`super::Telemetry`] makes itself. (`process_*` come on top, on Linux.)
 pub const TABLE: &[&Metric] = &[
     &BUILD,
     &CONNECTED,
