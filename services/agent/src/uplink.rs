@@ -245,7 +245,7 @@ impl<C: Connect> Uplink<C> {
         }
         match ended.failure {
             Failure::Goaway => self.route.moved(ended.retry_after, now),
-            _ if acked > 0 => self.route.lost(),
+            _ if acked > 0 => self.route.lost(ended.retry_after, now),
             _ => self.route.failed(ended.retry_after, now),
         }
     }

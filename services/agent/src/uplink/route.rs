@@ -77,8 +77,9 @@ impl Route {
     }
 
     /// A connection that worked was lost: back to the first of the list, after a short wait, so
-    /// that a fleet does not come back at one moment.
-    pub(super) fn lost(&mut self) {
+    /// that a fleet does not come back at one moment. One that asked for time gets it all the same.
+    pub(super) fn lost(&mut self, retry_after: Duration, now: Instant) {
+        self.hold_off(retry_after, now);
         self.at = 0;
         self.tried = self.not_before.len();
     }
@@ -117,8 +118,24 @@ mod tests {
         route.failed(NONE, now);
         assert_eq!(route.next(now, 1.0), (1, NONE));
         route.works();
-        route.lost();
+        route.lost(NONE, now);
         assert_eq!(route.next(now, 1.0), (0, BASE));
+    }
+
+    #[test]
+    fn a_lost_connection_that_asked_for_time_gets_it() {
+        let now = Instant::now();
+        let minute = Duration::from_secs(60);
+        let mut alone = Route::new(1);
+        alone.next(now, 1.0);
+        alone.works();
+        alone.lost(minute, now);
+        assert_eq!(alone.next(now, 1.0), (0, minute + BASE));
+        let mut route = Route::new(2);
+        route.next(now, 1.0);
+        route.works();
+        route.lost(minute, now);
+        assert_eq!(route.next(now, 1.0), (1, BASE), "the other one was asked for nothing");
     }
 
     #[test]

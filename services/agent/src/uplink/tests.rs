@@ -163,6 +163,22 @@ async fn a_refusal_is_counted_and_its_wait_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refusal_after_things_had_worked_is_kept_to_as_well() {
+    Stage::play(&["up"], "5s", |mut stage| async move {
+        let mut peer = stage.welcome().await;
+        stage.measure(&[1.0]);
+        peer.hears_push().await;
+        peer.acks(1).await;
+        peer.refuses(RefuseCode::Overloaded, 30_000).await;
+        let start = Instant::now();
+        stage.welcome().await;
+        assert!(start.elapsed() >= Duration::from_secs(30));
+        assert_eq!(stage.own("fleetgauge_push_failures_total{reason=\"refused_overloaded\"}"), 1.0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_no_protocol_ends_the_connection_and_not_the_agent() {
     Stage::play(&["up"], "5s", |mut stage| async move {
         let long = vec![b'x'; 5000];
