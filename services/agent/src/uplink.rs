@@ -47,11 +47,13 @@ pub(crate) struct Ended {
     pub(crate) reason: String,
     /// What the aggregator asked for.
     pub(crate) retry_after: Duration,
+    /// Did it hear a `bye`? Then it shows nothing of this agent any more.
+    pub(crate) said_bye: bool,
 }
 
 impl Ended {
     pub(crate) fn new(failure: Failure, reason: impl Into<String>) -> Self {
-        Self { failure, reason: reason.into(), retry_after: Duration::ZERO }
+        Self { failure, reason: reason.into(), retry_after: Duration::ZERO, said_bye: false }
     }
 }
 
@@ -202,9 +204,10 @@ impl<C: Connect> Uplink<C> {
                         }
                     }
                     Ok(None) => {}
-                    Err(ended) => {
+                    Err(mut ended) => {
                         if ended.failure == Failure::Goaway {
-                            let _in_time = tokio::time::timeout(FAREWELL_WITHIN, connection.say_bye()).await;
+                            let bye = tokio::time::timeout(FAREWELL_WITHIN, connection.say_bye());
+                            ended.said_bye = bye.await.unwrap_or(false);
                         }
                         return ended;
                     }
@@ -223,10 +226,11 @@ impl<C: Connect> Uplink<C> {
         let acked = connection.as_ref().map_or(0, |connection| connection.acked());
         if let Some(connection) = connection {
             let interval = self.settings.interval;
-            if let Some(pushed) = connection.last_push() {
+            if ended.said_bye {
+                self.shown.take_if(|(elsewhere, _)| *elsewhere == target);
+            } else if let Some(pushed) = connection.last_push() {
                 let silent = pushed + silence_after(interval);
-                let said_bye = ended.failure == Failure::Goaway;
-                self.shown = (!said_bye).then(|| (target, silent.max(now + grace_after_close(interval))));
+                self.shown = Some((target, silent.max(now + grace_after_close(interval))));
             }
             let kept = self.kept.as_ref().map(|kept| kept.seq);
             for _ in connection.unacked().filter(|seq| Some(*seq) != kept) {
@@ -234,7 +238,8 @@ impl<C: Connect> Uplink<C> {
             }
             let seconds = connection.age(now).as_secs();
             if ended.failure == Failure::Goaway {
-                tracing::info!(aggregator = %address, reason = %ended.reason, acked, seconds, "asked to go, gone");
+                let said_bye = ended.said_bye;
+                tracing::info!(aggregator = %address, reason = %ended.reason, acked, seconds, said_bye, "asked to go, gone");
             } else if connection.was_welcomed() {
                 tracing::warn!(aggregator = %address, reason = %ended.reason, acked, seconds, "connection lost");
             } else {
@@ -269,8 +274,8 @@ impl<C: Connect> Uplink<C> {
         }
         if let Some(mut connection) = self.connection.take() {
             let bye = connection.say_bye();
-            if tokio::time::timeout(FAREWELL_WITHIN, bye).await.is_err() {
-                tracing::debug!("the aggregator did not take the bye in time");
+            if !tokio::time::timeout(FAREWELL_WITHIN, bye).await.unwrap_or(false) {
+                tracing::debug!("the aggregator did not take the bye");
             }
         }
     }

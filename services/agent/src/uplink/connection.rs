@@ -187,11 +187,13 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
                 failure: Failure::Refused(refuse.code),
                 reason: format!("refused, {}: {}", refuse.code.as_str(), clipped(&refuse.reason)),
                 retry_after: Duration::from_millis(refuse.retry_after_ms),
+                said_bye: false,
             }),
             ToAgent::Goaway(goaway) => Err(Ended {
                 failure: Failure::Goaway,
                 reason: clipped(&goaway.reason),
                 retry_after: Duration::from_millis(goaway.retry_after_ms),
+                said_bye: false,
             }),
         }
     }
@@ -278,19 +280,27 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         Err(Ended::new(Failure::Timeout, format!("{what} in time")))
     }
 
-    /// Says what is still to be said and `bye`, and waits until the aggregator has closed.
-    pub(super) async fn say_bye(&mut self) {
+    /// Says what is still to be said and `bye`, and waits until the aggregator has closed. False
+    /// when it may not have heard it: then it shows the agent's series for a while yet.
+    pub(super) async fn say_bye(&mut self) -> bool {
         if self.link.is_none() || self.broken.is_some() {
-            return;
+            return false;
         }
         encode(&ToAggregator::Bye(Bye {}), &mut self.out);
         let rest = self.out.get(self.written..).unwrap_or_default();
         if self.writer.write_all(rest).await.is_err() || self.writer.shutdown().await.is_err() {
-            return;
+            return false;
         }
         // Closing with something unread would reset the connection, and might take the bye with it.
         let mut last_words = [0; 1024];
-        while self.reader.read(&mut last_words).await.is_ok_and(|bytes| bytes > 0) {}
+        loop {
+            match self.reader.read(&mut last_words).await {
+                Ok(0) => return true,
+                Ok(_) => {}
+                // It was closed with the bye unread.
+                Err(_) => return false,
+            }
+        }
     }
 
     /// Is this push sent on this connection, and not acknowledged?

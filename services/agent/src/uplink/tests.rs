@@ -235,6 +235,27 @@ async fn goaway_is_answered_by_bye_and_the_next_aggregator() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_bye_that_nobody_took_says_how_long_the_former_may_still_show_it() {
+    for is_deaf in [true, false] {
+        Stage::play(&["one", "two"], "5s", |mut stage| async move {
+            let mut peer = stage.welcome().await;
+            stage.measure(&[1.0]);
+            peer.hears_push().await;
+            peer.acks(1).await;
+            peer.says(&ToAgent::Goaway(Goaway { reason: "drain".into(), retry_after_ms: 60_000 })).await;
+            // One neither reads nor closes, the other is gone before it can be told.
+            let kept = is_deaf.then_some(peer);
+            let mut peer = stage.accept().await;
+            assert_eq!(peer.place, 1);
+            let ToAggregator::Hello(hello) = peer.hears().await else { panic!("a hello comes first") };
+            assert!((14_000..=15_000).contains(&hello.shown_elsewhere_ms), "{}", hello.shown_elsewhere_ms);
+            drop(kept);
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn fail_over_says_how_long_the_former_may_still_show_it() {
     Stage::play(&["one", "two"], "5s", |mut stage| async move {
         let mut peer = stage.welcome().await;
