@@ -280,6 +280,18 @@ mod tests {
     }
 
     #[test]
+    fn properties_stand_behind_any_number_of_links() {
+        let root = tempfile::tempdir().unwrap();
+        let database = root.path().join("run/udev/data");
+        std::fs::create_dir_all(&database).unwrap();
+        let links: String = (0..500).map(|n| format!("S:disk/by-id/wwn-0x5000cca22b8f2a1c-part{n}\n")).collect();
+        std::fs::write(database.join("b8:0"), links + "E:ID_MODEL=last\n").unwrap();
+        let line = Line { major: "8", minor: "0", device: "sda", columns: [0.0; 17], count: 17 };
+        let disk = look(&Roots::new(Some(root.path())), &line);
+        assert_eq!(disk.udev.get("ID_MODEL").map(String::as_str), Some("last"));
+    }
+
+    #[test]
     fn udev() {
         let text = "S:disk/by-id/x\nE:ID_MODEL=Q\"uoted\nE:ID_SERIAL=long\nE:ID_SERIAL_SHORT=short\nE:ID_FS_TYPE=ext4\nE:DM_NAME=vg-lv\nE:ID_ATA_WRITE_CACHE=1\nI:1\n";
         let disk = Disk { udev: properties(text), rotational: "1".into() };

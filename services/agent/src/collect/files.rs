@@ -9,6 +9,9 @@ use super::error::{CollectError, Faults};
 /// Longest file that is read. The largest known is `/proc/stat` of a host with thousands of
 /// interrupts, at about 100 KiB.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
+/// Longest file that is read as an attribute. Those of `/sys` have at most a page; what udev knows
+/// of a disk with many links to it is some tens of KiB.
+const ATTRIBUTE_BYTES_MAX: u64 = 64 * 1024;
 /// Longest chain of symbolic links that is followed.
 const LINKS_MAX: usize = 8;
 
@@ -173,7 +176,7 @@ fn read_at(file: &File, room: &mut [u8], offset: u64) -> io::Result<usize> {
 /// When it cannot be read. Not being there is an error too, of kind `NotFound`.
 pub fn attribute(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(4096).read_to_end(&mut bytes)?;
+    File::open(path)?.take(ATTRIBUTE_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
 }
 
