@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::batch::Batch;
-use super::error::{CollectError, Faults};
+use super::error::{CollectError, Faults, at_most};
 use super::files::{Roots, Source, attribute};
 use super::{Collector, whole};
 
@@ -103,26 +103,22 @@ struct Line<'a> {
 
 /// The disks that are shown: whole ones, no partitions, no RAM disks, loops or floppies.
 fn lines(text: &str) -> impl Iterator<Item = Result<Line<'_>, CollectError>> {
-    text.lines()
-        .filter(|line| !line.split_ascii_whitespace().nth(2).is_some_and(is_ignored))
-        .map(|line| {
-            let malformed = || CollectError::malformed("diskstats", line);
-            let mut words = line.split_ascii_whitespace();
-            let (major, minor, device) = (words.next(), words.next(), words.next());
-            let (Some(major), Some(minor), Some(device)) = (major, minor, device) else { return Err(malformed()) };
-            let mut columns = [0.0; COLUMNS.len()];
-            let mut count = 0;
-            for (column, word) in columns.iter_mut().zip(words) {
-                *column = whole(word).ok_or_else(malformed)?;
-                count += 1;
-            }
-            // A disk's number becomes part of a path.
-            let numbers = whole(major).is_some() && whole(minor).is_some();
-            (numbers && count >= COLUMNS_MIN)
-                .then_some(Line { major, minor, device, columns, count })
-                .ok_or_else(malformed)
-        })
-        .take(DISKS_MAX)
+    let lines = text.lines().filter(|line| !line.split_ascii_whitespace().nth(2).is_some_and(is_ignored)).map(|line| {
+        let malformed = || CollectError::malformed("diskstats", line);
+        let mut words = line.split_ascii_whitespace();
+        let (major, minor, device) = (words.next(), words.next(), words.next());
+        let (Some(major), Some(minor), Some(device)) = (major, minor, device) else { return Err(malformed()) };
+        let mut columns = [0.0; COLUMNS.len()];
+        let mut count = 0;
+        for (column, word) in columns.iter_mut().zip(words) {
+            *column = whole(word).ok_or_else(malformed)?;
+            count += 1;
+        }
+        // A disk's number becomes part of a path.
+        let numbers = whole(major).is_some() && whole(minor).is_some();
+        (numbers && count >= COLUMNS_MIN).then_some(Line { major, minor, device, columns, count }).ok_or_else(malformed)
+    });
+    at_most(DISKS_MAX, "disks", lines)
 }
 
 /// `ram0`, `zram0`, `loop0`, `fd0`, `sda1`, `vda1`, `xvda1`, `hda1`, `nvme0n1p1`: what the pattern
@@ -277,6 +273,18 @@ mod tests {
              node_disk_flush_requests_time_seconds_total{device=\"vda\"} 0.286\n",
             Some("diskstats: cannot make sense of \"8 16 sdb 1 2 3\""),
         );
+    }
+
+    #[test]
+    fn what_goes_over_the_limit_is_a_fault() {
+        let some =
+            |count: usize| -> String { (0..count).map(|n| format!("9 {n} md{n} 1 2 3 4 5 6 7 8 9 10 11\n")).collect() };
+        assert_eq!(lines(&some(DISKS_MAX)).filter(Result::is_ok).count(), DISKS_MAX);
+        assert_eq!(lines(&some(DISKS_MAX)).find_map(Result::err), None);
+        let too_many = some(DISKS_MAX + 5);
+        assert_eq!(lines(&too_many).filter(Result::is_ok).count(), DISKS_MAX);
+        let faults: Vec<String> = lines(&too_many).filter_map(Result::err).map(|error| error.to_string()).collect();
+        assert_eq!(faults, ["disks: more than 2000, the others are not shown"]);
     }
 
     #[test]

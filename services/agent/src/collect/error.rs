@@ -30,6 +30,14 @@ pub enum CollectError {
         /// The limit.
         max: usize,
     },
+    /// More of something than is shown; the first ones are.
+    #[error("{what}: more than {max}, the others are not shown")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        max: usize,
+    },
     /// A mistake in the collector itself.
     #[error("the collector panicked")]
     Panicked,
@@ -55,9 +63,20 @@ impl CollectError {
             Self::Unreadable { .. } => "unreadable",
             Self::Malformed { .. } => "malformed",
             Self::TooLong { .. } => "too_long",
+            Self::TooMany { .. } => "too_many",
             Self::Panicked => "panicked",
         }
     }
+}
+
+/// The first `max` items; if there are more, an error follows them.
+pub(super) fn at_most<T>(
+    max: usize,
+    what: &'static str,
+    items: impl Iterator<Item = Result<T, CollectError>>,
+) -> impl Iterator<Item = Result<T, CollectError>> {
+    let one = move |(place, item)| if place < max { item } else { Err(CollectError::TooMany { what, max }) };
+    items.take(max + 1).enumerate().map(one)
 }
 
 /// Keeps the first thing that went wrong while a collector goes on with the rest.

@@ -3,7 +3,7 @@
 //! `/proc/net/dev` would show the network of whoever reads it: in a container its own.
 
 use super::batch::Batch;
-use super::error::{CollectError, Faults};
+use super::error::{CollectError, Faults, at_most};
 use super::files::{Roots, Source, attribute};
 use super::{Collector, note_fallback, whole};
 
@@ -90,7 +90,8 @@ impl HostDev {
 /// (`veth…`, or 15 hexadecimal digits) come and go by the hundred and are left out.
 pub(super) fn devices(text: &str) -> impl Iterator<Item = Result<(&str, [f64; 16]), CollectError>> {
     // The two lines of the head have no colon.
-    text.lines()
+    let devices = text
+        .lines()
         .skip(2)
         .map(|line| {
             let malformed = || CollectError::malformed("net/dev", line);
@@ -103,8 +104,8 @@ pub(super) fn devices(text: &str) -> impl Iterator<Item = Result<(&str, [f64; 16
             }
             Ok((name.trim_start_matches(' '), columns))
         })
-        .filter(|line| !line.as_ref().is_ok_and(|(name, _)| is_ignored(name)))
-        .take(DEVICES_MAX)
+        .filter(|line| !line.as_ref().is_ok_and(|(name, _)| is_ignored(name)));
+    at_most(DEVICES_MAX, "network devices", devices)
 }
 
 /// Is it a device of a container?
@@ -157,6 +158,19 @@ mod tests {
         check_devices(&format!("vethab12: {numbers}\n0123456789abcde: {numbers}\n"), &[]);
         check_devices(&format!("q\"\\: {numbers}\n"), &[("q\"\\", 16.0)]);
         check_devices("eth0: 1 2 3\n", &[]);
+    }
+
+    #[test]
+    fn what_goes_over_the_limit_is_a_fault() {
+        let some = |count: usize| -> String {
+            let lines = (0..count).map(|n| format!("eth{n}: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n"));
+            HEAD.to_owned() + &lines.collect::<String>()
+        };
+        assert_eq!(devices(&some(DEVICES_MAX)).find_map(Result::err), None);
+        let too_many = some(DEVICES_MAX + 5);
+        assert_eq!(devices(&too_many).flatten().count(), DEVICES_MAX);
+        let faults: Vec<String> = devices(&too_many).filter_map(Result::err).map(|error| error.to_string()).collect();
+        assert_eq!(faults, ["network devices: more than 1000, the others are not shown"]);
     }
 
     #[test]
