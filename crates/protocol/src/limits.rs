@@ -47,7 +47,7 @@ pub const LIVE_UNACKED_MAX: u32 = 2;
 pub const INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// Longest push interval; a `hello` that asks for more gets this.
 pub const INTERVAL_MAX: Duration = Duration::from_secs(600);
-/// From this interval on both ends ping while they are idle.
+/// With an interval over this the agent pings while it is idle, this often.
 pub const PING_FROM_INTERVAL: Duration = Duration::from_secs(10);
 /// A connection must have said a whole `hello` by then.
 pub const HELLO_WITHIN: Duration = Duration::from_secs(5);
