@@ -272,7 +272,7 @@ fn unescaped(bytes: &[u8]) -> Vec<u8> {
 
 #[expect(clippy::cast_precision_loss, reason = "samples are f64; sizes beyond 2^53 bytes are rounded")]
 fn statfs(path: PathBuf) -> Answer {
-    let space = rustix::fs::statfs(&path).map_err(|error| error.to_string()).map(|found| {
+    let space = rustix::fs::statfs(&path).map_err(|error| words(error.into())).map(|found| {
         let block = found.f_bsize as f64;
         Space {
             size: found.f_blocks as f64 * block,
@@ -283,6 +283,14 @@ fn statfs(path: PathBuf) -> Answer {
         }
     });
     (path, space)
+}
+
+/// The system's words alone, as they stand in node_exporter's label: "permission denied".
+fn words(error: std::io::Error) -> String {
+    let text = error.to_string();
+    let plain = error.raw_os_error().and_then(|code| text.strip_suffix(&format!(" (os error {code})")));
+    let mut letters = plain.unwrap_or(&text).chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
 
 #[cfg(test)]
