@@ -9,6 +9,7 @@ pub mod batch;
 mod crew;
 pub mod error;
 pub mod files;
+mod news;
 pub mod scheduler;
 #[cfg(test)]
 pub(crate) mod testing;

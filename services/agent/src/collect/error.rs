@@ -56,7 +56,7 @@ impl CollectError {
         Self::Malformed { what: what.to_owned(), text: text.chars().take(80).collect() }
     }
 
-    /// Which kind it is, so that the log says each kind once per collector.
+    /// Which kind it is: the log is told of kinds, whatever paths and texts are in the errors.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {

@@ -3,7 +3,6 @@
 //! A collector that does not come back in time is left to the thread that it hangs on; its set
 //! is sent as failed until it comes back, and all others are read as if nothing were.
 
-use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use super::batch::Batch;
 use super::crew::Crew;
 use super::error::CollectError;
 use super::files::Roots;
+use super::news::News;
 use crate::clock::Moment;
 use crate::mailbox::Mailbox;
 use crate::measurement::Measurement;
@@ -22,8 +22,8 @@ use crate::telemetry::Telemetry;
 const THREADS_MAX: usize = 8;
 /// No push waits longer than this for a collector.
 const PATIENCE_MAX: Duration = Duration::from_secs(1);
-
-/// Most different things that the log is told of one collector.
+/// Most different things that the log is told of one collector: the kinds of errors and of series
+/// that are not sent are fewer.
 const TOLD_MAX: usize = 20;
 
 /// Tells the collecting thread to end.
@@ -77,14 +77,7 @@ struct Station {
     version: u64,
     failed: Option<Arc<str>>,
     /// What the log was told of it.
-    told: HashSet<String>,
-}
-
-impl Station {
-    /// Is this news for the log? Each thing is said once, and not more than a few things.
-    fn is_news(&mut self, what: &str) -> bool {
-        self.told.len() < TOLD_MAX && self.told.insert(what.to_owned())
-    }
+    told: News<&'static str>,
 }
 
 /// Reads all collectors, again and again.
@@ -114,16 +107,17 @@ impl Scheduler {
         let jobs_max = collectors.len();
         let station = |(place, collector): (usize, Box<dyn Collector>)| {
             telemetry.register(collector.name(), collector.is_node());
+            let every = collector.every().filter(|every| *every > interval);
             Station {
                 name: collector.name(),
                 is_node: collector.is_node(),
-                every: collector.every().filter(|every| *every > interval),
+                every,
                 home: Some(Unit { place, collector, batch: Batch::new() }),
                 due: now,
                 sent_for: 0,
                 version: 0,
                 failed: None,
-                told: HashSet::new(),
+                told: News::new(every.unwrap_or(interval), TOLD_MAX),
             }
         };
         Self {
@@ -178,7 +172,7 @@ impl Scheduler {
         }
         for station in self.stations.iter_mut().filter(|station| station.home.is_none()) {
             self.telemetry.overdue(station.name, station.is_node);
-            if station.is_news("overdue") {
+            if station.told.is_news("overdue", deadline) {
                 tracing::warn!(collector = station.name, "does not come back in time, its series are not shown");
             }
         }
@@ -213,16 +207,17 @@ impl Scheduler {
         let Done { unit, result, took } = done;
         let Some(station) = self.stations.get_mut(unit.place) else { return false };
         let in_time = station.sent_for == self.seq;
+        let now = Instant::now();
         self.telemetry.collected(station.name, station.is_node, result.is_ok() && in_time, took);
         for (why, count) in unit.batch.layout().dropped().filter(|(_, count)| *count > 0) {
             self.telemetry.series_dropped(station.name, why.as_str(), count);
-            if station.is_news(why.as_str()) {
+            if station.told.is_news(why.as_str(), now) {
                 let reason = unit.batch.layout().complaint().unwrap_or_default();
                 tracing::warn!(collector = station.name, count, reason, "series are not sent");
             }
         }
         if let Err(error) = &result
-            && station.is_news(&error.to_string())
+            && station.told.is_news(error.kind(), now)
         {
             tracing::warn!(collector = station.name, reason = %error, "cannot read everything");
         }
@@ -234,7 +229,7 @@ impl Scheduler {
             _ => Some(Arc::clone(&self.overdue)),
         };
         if !in_time {
-            station.due = Instant::now();
+            station.due = now;
         }
         station.home = Some(unit);
         in_time
