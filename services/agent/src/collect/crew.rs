@@ -76,8 +76,13 @@ impl<J: Send + 'static, R: Send + 'static> Crew<J, R> {
             match self.results.recv_timeout(left.min(PATIENCE)) {
                 Ok(result) => return Some(result),
                 Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) if left <= PATIENCE => return None,
-                Err(RecvTimeoutError::Timeout) => self.reinforce(),
+                Err(RecvTimeoutError::Timeout) => {
+                    // Also at the end: one who never waits for long would never get another thread.
+                    self.reinforce();
+                    if left <= PATIENCE {
+                        return None;
+                    }
+                }
             }
         }
     }
@@ -85,6 +90,11 @@ impl<J: Send + 'static, R: Send + 'static> Crew<J, R> {
     /// A result that is already there.
     pub(super) fn next_ready(&self) -> Option<R> {
         self.results.try_recv().ok()
+    }
+
+    /// Does work wait that no thread has begun?
+    pub(super) fn is_behind(&self) -> bool {
+        !self.shared.state().queue.is_empty()
     }
 
     /// Starts one more thread if work waits, nobody is free for it and there may be one more.
@@ -171,6 +181,20 @@ mod tests {
     }
 
     #[test]
+    fn one_who_never_waits_for_long_gets_another_thread_too() {
+        let gate = Arc::new(Mutex::new(()));
+        let held = gate.lock().unwrap();
+        let crew = Crew::new("test", 2, 8, work);
+        crew.submit([Hang(Some(Arc::clone(&gate)), 0), Hang(None, 1)]);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while crew.next_before(Instant::now() + PATIENCE / 2) != Some(1) {
+            assert!(Instant::now() < deadline, "the second job is begun");
+        }
+        assert!(!crew.is_behind());
+        drop(held);
+    }
+
+    #[test]
     fn the_number_of_threads_has_a_limit() {
         let gate = Arc::new(Mutex::new(()));
         let held = gate.lock().unwrap();
@@ -180,6 +204,7 @@ mod tests {
         }
         assert_eq!(crew.next_before(Instant::now() + PATIENCE * 4), None);
         assert_eq!(crew.shared.state().threads, 2);
+        assert!(crew.is_behind());
         drop(held);
         let deadline = Instant::now() + Duration::from_secs(20);
         let mut got: Vec<u32> = (0..4).filter_map(|_| crew.next_before(deadline)).collect();

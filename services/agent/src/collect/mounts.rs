@@ -2,9 +2,10 @@
 //!
 //! `statfs` on a dead NFS or FUSE mount never returns, so it is asked on threads of its own: a
 //! mount that does not answer in time is said to be stuck, the others are reported, and it is not
-//! asked again before it came back.
+//! asked again before it came back. Those that were stuck are asked after all others.
 
 use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::crew::Crew;
 use super::error::{CollectError, Faults};
 use super::files::{Roots, Source};
+use super::news::News;
 
 /// Kinds of file systems that hold nothing of the user's.
 const KINDS_IGNORED: &[&str] = &[
@@ -50,8 +52,8 @@ const BELOW_IGNORED: &[&[u8]] = &[b"/run/credentials/", b"/var/lib/docker/", b"/
 pub(super) const STUCK: &str = "mountpoint timeout";
 /// Most mounts that are looked at.
 const MOUNTS_MAX: usize = 1000;
-/// Most threads that may hang on dead mounts at one time.
-const THREADS_MAX: usize = 8;
+/// Most threads that may hang on dead mounts at one time: with a file server tens of mounts die.
+const THREADS_MAX: usize = 64;
 
 /// A mounted file system.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,9 +101,13 @@ pub(super) struct Survey {
     crew: Crew<PathBuf, Answer>,
     /// Mounts that were asked and did not answer yet.
     stuck: HashSet<PathBuf>,
+    /// Mounts that did not answer in time when they were asked last.
+    slow: HashSet<PathBuf>,
     /// What the log was told.
-    told: HashSet<String>,
+    told: News<String>,
     mounts: Vec<Mount>,
+    /// Where each mount stands in the list.
+    places: HashMap<PathBuf, usize>,
     taken: Option<(Instant, bool, Option<CollectError>)>,
     fresh_for: Duration,
     patience: Duration,
@@ -120,8 +126,10 @@ impl Survey {
             own: Source::new("self/mountinfo"),
             crew: Crew::new("mounts", THREADS_MAX, MOUNTS_MAX, ask),
             stuck: HashSet::new(),
-            told: HashSet::new(),
+            slow: HashSet::new(),
+            told: News::new(interval, MOUNTS_MAX),
             mounts: vec![],
+            places: HashMap::new(),
             taken: None,
             fresh_for: interval / 2,
             // Less than the scheduler's, so that one dead mount does not take the others with it.
@@ -146,6 +154,7 @@ impl Survey {
 
     fn list(&mut self, roots: &Roots, faults: &mut Faults) -> bool {
         self.mounts.clear();
+        self.places.clear();
         let own = self.host.load(&roots.proc, faults).is_err();
         if own {
             let loaded = self.own.load(&roots.proc, faults);
@@ -159,15 +168,31 @@ impl Survey {
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let Some(parsed) = faults.check(parse(line, &roots.root, strip)) else { continue };
             let Some(mount) = parsed else { continue };
-            // Of what is mounted over one another only the last can be seen.
-            self.mounts.retain(|earlier| earlier.path != mount.path);
-            if self.mounts.len() >= MOUNTS_MAX {
-                faults.note(CollectError::TooLong { what: "mountinfo".to_owned(), max: MOUNTS_MAX });
-                break;
+            let next = self.mounts.len();
+            match self.places.entry(mount.path.clone()) {
+                // Of what is mounted over one another only the last can be seen.
+                Entry::Occupied(place) => {
+                    if let Some(earlier) = self.mounts.get_mut(*place.get()) {
+                        *earlier = mount;
+                    }
+                }
+                Entry::Vacant(place) if next < MOUNTS_MAX => {
+                    place.insert(next);
+                    self.mounts.push(mount);
+                }
+                Entry::Vacant(_) => faults.note(CollectError::TooMany { what: "mounts", max: MOUNTS_MAX }),
             }
-            self.mounts.push(mount);
         }
         own
+    }
+
+    /// The mounts that can be asked now, in the order in which they are.
+    fn to_ask(&self) -> Vec<PathBuf> {
+        let free = MOUNTS_MAX.saturating_sub(self.stuck.len());
+        let paths = self.mounts.iter().map(|mount| &mount.path).filter(|path| !self.stuck.contains(*path));
+        let mut paths: Vec<PathBuf> = paths.take(free).cloned().collect();
+        paths.sort_by_key(|path| self.slow.contains(path));
+        paths
     }
 
     /// Asks each mount how full it is, and waits a little.
@@ -175,28 +200,28 @@ impl Survey {
         while let Some((path, _)) = self.crew.next_ready() {
             self.stuck.remove(&path);
         }
-        let mut waiting = HashSet::new();
-        for mount in &self.mounts {
-            if !self.stuck.contains(&mount.path) && self.stuck.len() < MOUNTS_MAX {
-                self.stuck.insert(mount.path.clone());
-                waiting.insert(mount.path.clone());
-            }
-        }
-        self.crew.submit(waiting.iter().cloned());
+        let asked = self.to_ask();
+        let mut waiting: HashSet<PathBuf> = asked.iter().cloned().collect();
+        self.stuck.extend(asked.iter().cloned());
+        self.crew.submit(asked);
         let deadline = Instant::now() + self.patience;
-        while !waiting.is_empty() {
+        // One that was asked earlier and is not begun may be in good health.
+        while !waiting.is_empty() || self.crew.is_behind() {
             let Some((path, space)) = self.crew.next_before(deadline) else { break };
             self.stuck.remove(&path);
-            waiting.remove(&path);
-            if let Some(mount) = self.mounts.iter_mut().find(|mount| mount.path == path) {
+            if waiting.remove(&path) {
+                self.slow.remove(&path);
+            }
+            if let Some(mount) = self.places.get(&path).and_then(|place| self.mounts.get_mut(*place)) {
                 mount.space = space;
             }
         }
+        self.slow.retain(|path| self.places.contains_key(path));
+        self.slow.extend(waiting);
         // The page says it of each mount (`device_error`); the log says it once.
         for mount in &self.mounts {
             if let Err(error) = &mount.space
-                && self.told.len() < MOUNTS_MAX
-                && self.told.insert(format!("{} {error}", mount.mountpoint))
+                && self.told.is_news(format!("{} {error}", mount.mountpoint), deadline)
             {
                 tracing::warn!(mountpoint = mount.mountpoint, error, "a file system cannot be asked how full it is");
             }

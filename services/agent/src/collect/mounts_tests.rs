@@ -68,6 +68,80 @@ fn ask(path: PathBuf) -> Answer {
     statfs(path)
 }
 
+/// A host with these mounts, and a survey of it that is made anew each time.
+fn surveyed(mounts: impl Iterator<Item = (String, String)>) -> (tempfile::TempDir, Roots, Survey) {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(root.path().join("proc/1")).unwrap();
+    let lines: String = mounts.map(|(device, path)| format!("1 1 8:1 / {path} rw - nfs {device} rw\n")).collect();
+    std::fs::write(root.path().join("proc/1/mountinfo"), lines).unwrap();
+    let roots = Roots::new(Some(root.path()));
+    let mut survey = Survey::asking(Duration::from_secs(2), ask);
+    survey.fresh_for = Duration::ZERO;
+    (root, roots, survey)
+}
+
+#[test]
+fn many_dead_mounts_keep_none_of_the_others_from_its_answer() {
+    let dead = (0..20).map(|n| ("nas:/".to_owned(), format!("/{n}/dead")));
+    let (root, roots, mut survey) = surveyed(dead.chain([("b".to_owned(), "/alive".to_owned())]));
+    std::fs::create_dir_all(root.path().join("alive")).unwrap();
+    survey.patience = Duration::from_secs(3);
+    let held = GATE.lock().unwrap_or_else(PoisonError::into_inner);
+    for _ in 0..2 {
+        let (mounts, _) = survey.mounts(&roots, &mut Faults::default());
+        assert_eq!(mounts.iter().filter(|mount| mount.space == Err(STUCK.to_owned())).count(), 20);
+        assert!(mounts[20].space.is_ok(), "{:?}", mounts[20]);
+    }
+    drop(held);
+}
+
+#[test]
+fn what_was_not_begun_in_one_survey_is_in_the_next() {
+    let dead = (0..5).map(|n| ("nas:/".to_owned(), format!("/{n}/dead")));
+    let (root, roots, mut survey) = surveyed(dead.chain([("b".to_owned(), "/alive".to_owned())]));
+    std::fs::create_dir_all(root.path().join("alive")).unwrap();
+    survey.patience = Duration::from_millis(20);
+    let held = GATE.lock().unwrap_or_else(PoisonError::into_inner);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while survey.mounts(&roots, &mut Faults::default()).0[5].space.is_err() {
+        assert!(Instant::now() < deadline, "a mount in good health waits behind dead ones for ever");
+    }
+    drop(held);
+}
+
+#[test]
+fn those_that_were_slow_are_asked_last() {
+    let (_root, roots, mut survey) =
+        surveyed(["/a", "/b", "/c"].map(|path| ("x".to_owned(), path.to_owned())).into_iter());
+    survey.list(&roots, &mut Faults::default());
+    let order = |survey: &Survey| -> Vec<String> {
+        survey.to_ask().iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+    };
+    assert_eq!(order(&survey), ["a", "b", "c"]);
+    survey.slow.insert(roots.root.join("a"));
+    assert_eq!(order(&survey), ["b", "c", "a"]);
+    survey.stuck.insert(roots.root.join("b"));
+    assert_eq!(order(&survey), ["c", "a"]);
+}
+
+#[test]
+fn of_mounts_over_one_another_the_last_is_shown_and_not_more_than_the_limit() {
+    let over = (0..10_000).map(|n| (format!("nas:/{n}"), format!("/{}", n % 100)));
+    let (_root, roots, mut survey) = surveyed(over);
+    let mut faults = Faults::default();
+    survey.list(&roots, &mut faults);
+    assert_eq!(faults.into_result(), Ok(()));
+    let devices: Vec<&str> = survey.mounts.iter().map(|mount| mount.device.as_str()).collect();
+    assert_eq!(devices, (9_900..10_000).map(|n| format!("nas:/{n}")).collect::<Vec<_>>());
+
+    let (_root, roots, mut survey) = surveyed((0..10_000).map(|n| ("x".to_owned(), format!("/{n}"))));
+    let mut faults = Faults::default();
+    survey.list(&roots, &mut faults);
+    assert_eq!(survey.mounts.len(), MOUNTS_MAX);
+    let error = faults.into_result().unwrap_err();
+    assert_eq!(error.to_string(), "mounts: more than 1000, the others are not shown");
+}
+
 #[test]
 fn a_dead_mount_is_named_and_the_others_are_reported() {
     let root = tempfile::tempdir().unwrap();
@@ -90,7 +164,8 @@ fn a_dead_mount_is_named_and_the_others_are_reported() {
         assert_eq!(faults.into_result(), Ok(()), "a dead mount is no failure of the collector");
     }
     assert_eq!(survey.stuck.len(), 1, "it was asked once");
-    assert_eq!(survey.told.len(), 2, "and said once");
+    assert!(!survey.told.is_news(format!("/dead {STUCK}"), Instant::now()), "the log was told");
+    assert!(survey.told.is_news("/alive".to_owned(), Instant::now()), "and of no other");
     drop(held);
     let deadline = Instant::now() + Duration::from_secs(20);
     while survey.mounts(&roots, &mut Faults::default()).0[0].space.is_err() {
