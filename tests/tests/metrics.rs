@@ -70,7 +70,8 @@ async fn document() -> String {
         match part.strip_prefix("TYPE ") {
             None => collector = part.lines().next().unwrap_or_default(),
             Some(_) => {
-                for (name, mut family) in families(&format!("# {part}")) {
+                let families = families(&format!("# {part}"));
+                for (name, mut family) in families.into_iter().filter(|(name, _)| !is_about_itself(name)) {
                     family.label_names.extend(here.get(&name).map(|here| here.label_names.clone()).unwrap_or_default());
                     let _infallible =
                         writeln!(text, "| `{name}` | {} | {} | {collector} |", family.kind, family.labels());

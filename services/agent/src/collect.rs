@@ -46,6 +46,8 @@ use std::time::Duration;
 
 use batch::Batch;
 use error::CollectError;
+#[cfg(target_os = "linux")]
+use error::Faults;
 use files::Roots;
 
 /// Something that can be measured.
@@ -110,11 +112,21 @@ fn whole(word: &str) -> Option<f64> {
     word.parse::<u64>().ok().map(|number| number as f64)
 }
 
-/// Says on the page that a collector could only see its own namespace, not the host's.
+/// Says on the page whether a collector could only see its own namespace, not the host's. Where
+/// nothing at all could be read there is nothing to say it of, and the set fails with the reason.
 #[cfg(target_os = "linux")]
-fn note_fallback(collector: &str, own: bool, roots: &Roots, out: &mut Batch) {
-    if own && roots.foreign {
+fn note_fallback(
+    collector: &str,
+    own: bool,
+    roots: &Roots,
+    faults: Faults,
+    out: &mut Batch,
+) -> Result<(), CollectError> {
+    let result = faults.into_result();
+    if result.is_ok() || !out.is_blank() {
         let help = "1 where a collector shows the agent's own namespace, because the host's is hidden from it.";
-        out.gauge("fleetgauge_collector_own_namespace", help, &[("collector", collector)], 1.0);
+        let is_hidden = if own && roots.foreign { 1.0 } else { 0.0 };
+        out.gauge("fleetgauge_collector_own_namespace", help, &[("collector", collector)], is_hidden);
     }
+    result
 }

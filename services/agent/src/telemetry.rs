@@ -11,7 +11,7 @@ use prometheus::{
 };
 use protocol::frame::{MetricType, RefuseCode};
 
-use crate::collect::batch::Batch;
+use crate::collect::batch::{Batch, Unsent};
 
 /// Buckets of a reading's time: a file takes 20 µs, a slow device 50 ms, a dead one for ever.
 const READING_BUCKETS: &[f64] = &[0.000_1, 0.001, 0.01, 0.1, 1.0];
@@ -199,6 +199,9 @@ impl Telemetry {
     pub fn register(&self, collector: &str, is_node: bool) {
         self.success.with_label_values(&[collector]).set(0);
         let _at_zero = self.reading_seconds.with_label_values(&[collector]);
+        for why in Unsent::ALL {
+            let _at_zero = self.dropped_series.with_label_values(&[collector, why.as_str()]);
+        }
         if is_node && cfg!(target_os = "linux") {
             self.node_success.with_label_values(&[collector]).set(0.0);
             self.node_seconds.with_label_values(&[collector]).set(0.0);
@@ -268,10 +271,25 @@ impl Telemetry {
                 flatten(family.name(), family.help(), family.get_field_type(), metric, out);
             }
         }
+        #[cfg(target_os = "linux")]
+        out.gauge(
+            "process_virtual_memory_max_bytes",
+            "Most virtual memory that the process may have.",
+            &[],
+            address_space_max(),
+        );
         if cfg!(target_os = "linux") {
             out.gauge("node_exporter_build_info", "What collects the node_* families; always 1.", &BUILD, 1.0);
         }
     }
+}
+
+/// What the process may have at most; without a limit the largest number of the kernel, 2^64 - 1,
+/// as the clients of other languages say it.
+#[cfg(target_os = "linux")]
+#[expect(clippy::cast_precision_loss, reason = "samples are f64")]
+fn address_space_max() -> f64 {
+    rustix::process::getrlimit(rustix::process::Resource::As).current.unwrap_or(u64::MAX) as f64
 }
 
 impl Default for Telemetry {
@@ -365,3 +383,7 @@ fn histograms(registry: &Registry, name: &str, help: &str, labels: &[&str], buck
     let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
     registered(registry, HistogramVec::new(options, labels))
 }
+
+#[cfg(test)]
+#[path = "telemetry_tests.rs"]
+mod tests;

@@ -26,6 +26,9 @@ pub enum Unsent {
 }
 
 impl Unsent {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Unfit, Self::Duplicate, Self::Limit];
+
     /// As it stands in the metric.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -82,9 +85,7 @@ impl Layout {
 
     /// How many series were dropped, by reason.
     pub fn dropped(&self) -> impl Iterator<Item = (Unsent, usize)> {
-        [Unsent::Unfit, Unsent::Duplicate, Unsent::Limit]
-            .map(|why| (why, self.dropped.iter().filter(|dropped| dropped.why == why).count()))
-            .into_iter()
+        Unsent::ALL.map(|why| (why, self.dropped.iter().filter(|dropped| dropped.why == why).count())).into_iter()
     }
 
     /// What is wrong with the first series that was dropped.

@@ -32,8 +32,7 @@ impl Collector for Filesystem {
         let mut survey = self.survey.lock().unwrap_or_else(PoisonError::into_inner);
         let (mounts, own) = survey.mounts(roots, &mut faults);
         mounts.iter().for_each(|mount| report(mount, out));
-        note_fallback("filesystem", own, roots, out);
-        faults.into_result()
+        note_fallback("filesystem", own, roots, faults, out)
     }
 }
 

@@ -76,14 +76,17 @@ fn a_host_made_of_files_gives_the_golden_page() {
 
 #[test]
 fn no_series_stands_in_two_sets() {
-    let mut families = std::collections::HashMap::new();
-    for (name, batch, _) in pages(&fixtures().join("host")) {
+    let mut kinds = std::collections::HashMap::new();
+    let mut page = String::new();
+    for (_, batch, _) in pages(&fixtures().join("host")) {
+        page += &render(&batch, false);
         for family in batch.layout().families() {
-            if let Some(other) = families.insert(family.name.clone(), name) {
-                assert_eq!(other, name, "{} is in two sets", family.name);
-            }
+            let kind = kinds.entry(family.name.clone()).or_insert(family.kind);
+            assert_eq!(*kind, family.kind, "{} has two types", family.name);
         }
     }
+    let series = page.lines().map(|line| line.rsplit_once(' ').unwrap().0);
+    assert_eq!(declare::first_duplicate(series), None);
 }
 
 #[test]
@@ -93,6 +96,8 @@ fn without_any_file_every_collector_says_so_and_lives() {
         // A clock and a kernel there is always.
         assert_eq!(error.is_none(), matches!(name, "time" | "uname"), "{name}: {error:?}");
         assert_eq!(batch.layout().dropped().map(|(_, count)| count).sum::<usize>(), 0, "{name}");
+        // Then its set fails with the reason, instead of being there without a value.
+        assert_eq!(batch.is_blank(), !matches!(name, "time" | "uname" | "vitals"), "{name}");
     }
 }
 
@@ -185,8 +190,9 @@ fn where_the_hosts_own_is_hidden_our_own_is_shown_and_said_to_be() {
     std::fs::rename(root.path().join("proc/1"), root.path().join("proc/self")).unwrap();
     for (name, batch, _) in pages(root.path()) {
         let page = render(&batch, false);
-        let said = page.contains(&format!("fleetgauge_collector_own_namespace{{collector=\"{name}\"}} 1\n"));
-        assert_eq!(said, matches!(name, "netdev" | "filesystem"), "{name}");
+        let said = |hidden: u8| format!("fleetgauge_collector_own_namespace{{collector=\"{name}\"}} {hidden}\n");
+        assert_eq!(page.contains(&said(1)), matches!(name, "netdev" | "filesystem"), "{name}");
+        assert!(!page.contains(&said(0)), "{name}");
         if name == "netdev" {
             assert!(page.contains("node_network_receive_bytes_total{device=\"eth0\"} 354400973\n"));
         }

@@ -58,8 +58,7 @@ impl Collector for Netdev {
                 report_no_handler(roots, device, out);
             }
         }
-        note_fallback("netdev", own, roots, out);
-        faults.into_result()
+        note_fallback("netdev", own, roots, faults, out)
     }
 }
 
