@@ -35,6 +35,37 @@ async fn the_document_is_what_the_code_says() {
     assert!(found == expected, "{} should read:\n\n{expected}\n", file.display());
 }
 
+/// A family that neither the golden page nor this host shows would be missing in the document.
+#[test]
+fn every_name_in_the_agents_code_is_in_the_document() {
+    let document = std::fs::read_to_string(tests::root().join("docs/metrics.md")).expect("docs/metrics.md");
+    let names = names_in(&tests::root().join("services/agent/src"));
+    assert!(names.len() > 100, "only {} names were found", names.len());
+    let missing: Vec<&String> = names.iter().filter(|name| !document.contains(&format!("| `{name}` |"))).collect();
+    assert!(missing.is_empty(), "the agent can send these, the document does not know them: {missing:?}");
+}
+
+/// The literals that look like a metric's name, in all Rust files of a directory but its tests.
+fn names_in(directory: &std::path::Path) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for entry in std::fs::read_dir(directory).expect("a directory of the agent").map(|entry| entry.expect("an entry")) {
+        let path = entry.path();
+        if path.is_dir() {
+            names.extend(names_in(&path));
+        } else if !path.ends_with("tests.rs") && !path.to_string_lossy().ends_with("_tests.rs") {
+            let text = std::fs::read_to_string(&path).expect("a file of the agent");
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+            names.extend(code.split('"').filter(|word| is_name(word)).map(str::to_owned));
+        }
+    }
+    names
+}
+
+fn is_name(word: &str) -> bool {
+    ["node_", "host_", "fleetgauge_", "process_"].iter().any(|prefix| word.starts_with(prefix))
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
 async fn document() -> String {
     let mut text = HEAD.to_owned();
     text.push_str("## About the aggregator\n\n");
