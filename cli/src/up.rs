@@ -26,7 +26,7 @@ pub(crate) struct Up {
 }
 
 /// How long agents may take to say `bye`.
-const FAREWELL: Duration = Duration::from_millis(300);
+const FAREWELL: Duration = Duration::from_millis(100);
 
 impl Up {
     pub(crate) fn run(&self) -> ExitCode {
@@ -66,7 +66,7 @@ impl Up {
             Err(error) => return exit::because(exit::FAILED, error),
         };
         self.greet(&app, data_dir.as_deref());
-        app.run(async {
+        let ended = app.run(async {
             signal.await;
             // Agents first: a page without them is what a clean stop looks like.
             stop.send_replace(true);
@@ -74,9 +74,11 @@ impl Up {
             if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
                 tracing::warn!("some agents did not stop in time");
             }
-        })
-        .await;
-        ExitCode::SUCCESS
+        });
+        match ended.await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => exit::because(exit::FAILED, error),
+        }
     }
 
     /// Starts the agents, all of which push to this process's aggregator.
@@ -128,6 +130,8 @@ fn settings() -> Result<Settings, SettingsError> {
     let mut settings = Settings::from_environment()?
         .with_default("FLEETGAUGE_HTTP_LISTEN", "127.0.0.1:9400")
         .with_default("FLEETGAUGE_LINK_LISTEN", "127.0.0.1:9401")
+        // The next first look should not begin with the dead agents of this one.
+        .with_default("FLEETGAUGE_EPHEMERAL", "true")
         .with_default("FLEETGAUGE_LOG", "warn");
     if let Some(dir) = dirs::state_dir().or_else(dirs::data_local_dir) {
         settings = settings.with_default("FLEETGAUGE_DATA_DIR", &dir.join("fleetgauge").to_string_lossy());

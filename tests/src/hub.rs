@@ -93,7 +93,7 @@ impl Hub {
         self.process = Some(Process::start(|stop| async move {
             let app = App::bind(settings).await.expect("the ports are free");
             let _nobody_waits = bound.send((app.http_addr(), app.link_addr()));
-            app.run(stop.wait()).await;
+            app.run(stop.wait()).await.expect("an aggregator that was not told to stop goes on");
         }));
         (self.http, self.link) = ports.await.expect("the aggregator starts");
     }

@@ -101,7 +101,7 @@ pub const TABLE: &[Known] = &[
         "FLEETGAUGE_MAX_AGENTS",
         "20000",
         "aggregator",
-        "most agent names remembered, tombstones included; a new name beyond it is refused",
+        "most agent names remembered, tombstones included; beyond it the oldest tombstone gives way to a new agent's first push, and while that many are connected a new name is refused",
     ),
     known(
         "FLEETGAUGE_MAX_SERIES",
@@ -114,6 +114,12 @@ pub const TABLE: &[Known] = &[
         "100000",
         "aggregator",
         "most series of one agent; a declaration beyond it is refused",
+    ),
+    known(
+        "FLEETGAUGE_MAX_DECLARED",
+        "1GiB",
+        "aggregator",
+        "most memory for declared names and labels of all agents together; a declaration beyond it is refused",
     ),
     known(
         "FLEETGAUGE_MAX_SCRAPES",

@@ -35,13 +35,15 @@ pub struct LineDecoder {
     /// How much of the buffer is known to hold no newline.
     searched: usize,
     max: usize,
+    /// The most room that the buffer had since it was new. (`BytesMut` counts only what is left.)
+    peak: usize,
 }
 
 impl LineDecoder {
     /// A decoder of lines of at most `max` bytes, newline included.
     #[must_use]
     pub fn new(max: usize) -> Self {
-        Self { buffer: BytesMut::new(), searched: 0, max }
+        Self { buffer: BytesMut::new(), searched: 0, max, peak: 0 }
     }
 
     /// Changes the longest line, for what follows.
@@ -65,6 +67,7 @@ impl LineDecoder {
     /// # Errors
     /// When the line is too long or no such frame. Do not call it again then.
     pub fn next_frame<T: DeserializeOwned>(&mut self) -> Result<Option<T>, DecodeError> {
+        self.peak = self.peak.max(self.buffer.capacity());
         let window = self.buffer.get(self.searched..).unwrap_or_default();
         let Some(at) = memchr::memchr(b'\n', window) else {
             self.searched = self.buffer.len();
@@ -85,17 +88,20 @@ impl LineDecoder {
         Ok(Some(frame))
     }
 
-    /// Gives back the room of a long line once nothing is left of it.
+    /// Gives back the room of a long line once nothing, or little, is left in it.
     fn release(&mut self) {
-        if self.buffer.is_empty() && self.buffer.capacity() > KEEP_BYTES {
-            self.buffer = BytesMut::new();
+        if self.peak > KEEP_BYTES && self.buffer.len() <= KEEP_BYTES / 2 {
+            self.buffer = if self.buffer.is_empty() { BytesMut::new() } else { BytesMut::from(self.buffer.as_ref()) };
+            self.peak = self.buffer.capacity();
         }
     }
 }
 
 fn bad_frame(error: &serde_json::Error, line: &[u8]) -> DecodeError {
     let text = error.to_string();
-    let what = text.split(" at line ").next().unwrap_or_default().chars().take(200).collect();
+    // The reader quotes the line in part; a line break in it must not begin a line of somebody's log.
+    let what = text.split(" at line ").next().unwrap_or_default().chars().take(200);
+    let what = what.flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect();
     let start = String::from_utf8_lossy(line.get(..line.len().min(80)).unwrap_or_default()).into_owned();
     DecodeError::BadFrame { what, column: error.column(), start }
 }
@@ -191,6 +197,7 @@ mod tests {
         check_error(b"{\"push\":{\"stream\":\"live\"}}\n", 100, "missing field `seq`");
         check_error(b"{\"end\":{\"seq\":-1}}\n", 100, "invalid value: integer `-1`");
         check_error(b"\xff\xfe\n", 100, "not a frame");
+        check_error(b"{\"a\\nFAKE \\u001b[31m\":{}}\n", 100, "unknown variant `a\\nFAKE \\u{1b}[31m`");
         check_error(b"\n", 100, "EOF while parsing");
         check_error(&[b'x'; 100], 100, "longer than 100 bytes");
         check_error(&[[b' '; 100].as_slice(), b"\n"].concat(), 100, "longer than 100 bytes");
@@ -223,5 +230,13 @@ mod tests {
         assert!(matches!(decoder.next_frame(), Ok(Some(ToAggregator::Bye(_)))));
         assert_eq!(decoder.next_frame::<ToAggregator>(), Ok(None));
         assert!(decoder.buffer().capacity() <= KEEP_BYTES);
+        // Nor does it when the next line has begun already.
+        line.extend_from_slice(b"{\"b");
+        decoder.buffer().extend_from_slice(&line);
+        assert!(matches!(decoder.next_frame(), Ok(Some(ToAggregator::Bye(_)))));
+        assert_eq!(decoder.next_frame::<ToAggregator>(), Ok(None));
+        assert!(decoder.buffer().capacity() <= KEEP_BYTES);
+        decoder.buffer().extend_from_slice(b"ye\":{}}\n");
+        assert!(matches!(decoder.next_frame(), Ok(Some(ToAggregator::Bye(_)))));
     }
 }

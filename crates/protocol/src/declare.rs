@@ -3,8 +3,6 @@
 //!
 //! Agents ask the same functions before they send.
 
-use std::collections::HashSet;
-
 use crate::Labels;
 use crate::frame::{Declare, Family, Hello, MetricType, RefuseCode, Series};
 use crate::limits::{
@@ -40,6 +38,10 @@ pub fn check_hello(hello: &Hello) -> Result<AgentName, Unfit> {
         return unfit(RefuseCode::Limit, format!("more than {FEATURES_MAX} features"));
     }
     check_labels(&hello.labels, AGENT_LABELS_MAX, "the agent's labels")?;
+    if let Some(name) = ["le", "quantile"].into_iter().find(|name| hello.labels.get(name).is_some()) {
+        let reason = format!("label {name} belongs to histograms and summaries, not to an agent");
+        return unfit(RefuseCode::Reserved, reason);
+    }
     check_labels(&hello.info, INFO_MAX, "the agent's info")?;
     Ok(name)
 }
@@ -58,6 +60,9 @@ pub fn check_declare(declare: &Declare) -> Result<(), Unfit> {
     }
     for family in &declare.families {
         check_family(family)?;
+        if family.series.is_empty() {
+            return unfit(RefuseCode::BadSeries, format!("family {} has no series", family.name));
+        }
         for series in &family.series {
             check_series(family, series)?;
         }
@@ -74,7 +79,12 @@ pub fn check_family(family: &Family) -> Result<(), Unfit> {
     if !is_metric_name(name) {
         return unfit(RefuseCode::BadName, format!("{} names no metric", quoted(name)));
     }
-    if is_reserved_family(name) {
+    let suffixes: &[&str] = match family.kind {
+        MetricType::Histogram => &["", "_bucket", "_sum", "_count"],
+        MetricType::Summary => &["", "_sum", "_count"],
+        _ => &[""],
+    };
+    if suffixes.iter().any(|suffix| is_reserved_family(&format!("{name}{suffix}"))) {
         return unfit(RefuseCode::Reserved, format!("family {name} is not an agent's to send"));
     }
     if family.help.len() > HELP_BYTES_MAX {
@@ -144,13 +154,6 @@ fn check_labels(labels: &Labels, max: usize, of: &str) -> Result<(), Unfit> {
     Ok(())
 }
 
-/// Finds the first text that occurs twice, for duplicates among rendered series.
-pub fn first_duplicate<'a>(texts: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let mut seen = HashSet::new();
-    let mut texts = texts;
-    texts.find(|text| !seen.insert(*text))
-}
-
 fn quoted(text: &str) -> String {
     format!("{:?}", text.chars().take(80).collect::<String>())
 }
@@ -186,6 +189,9 @@ mod tests {
         check("a b", Gauge, "", &[], Some(BadName));
         check("", Gauge, "", &[], Some(BadName));
         check("up", Gauge, "", &[], Some(Reserved));
+        check("scrape", Histogram, "_count", &[], Some(Reserved));
+        check("scrape", Gauge, "", &[], None);
+        check("fleetgauge_agent", Summary, "_sum", &[], Some(Reserved));
         check("a", Gauge, "_sum", &[], Some(BadSeries));
         check("a", Histogram, "_bucket", &[("le", "0.5")], None);
         check("a", Histogram, "_bucket", &[("le", "+Inf")], None);
@@ -195,6 +201,13 @@ mod tests {
         check("a", Summary, "", &[("quantile", "0.9")], None);
         check("a", Summary, "_count", &[], None);
         check("a", Summary, "_bucket", &[("le", "1")], Some(BadSeries));
+    }
+
+    #[test]
+    fn a_family_without_series_is_refused() {
+        let families = vec![family("a", MetricType::Gauge)];
+        let declare = Declare { set: 1, name: "x".into(), job: None, offset: 0, total: 0, families };
+        assert_eq!(check_declare(&declare).map_err(|unfit| unfit.code), Err(RefuseCode::BadSeries));
     }
 
     #[test]

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::JoinSet;
 
 use crate::fleet::known::{KnownAgent, KnownFile};
 use crate::fleet::room::Room;
 use crate::fleet::{Fleet, Rules};
 use crate::link::{Shared, moment};
+use crate::quota::Quota;
 use crate::settings::Settings;
 use crate::stop::{self, Stop};
 use crate::telemetry::Telemetry;
@@ -25,6 +27,9 @@ const TICK: Duration = Duration::from_millis(250);
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// What connections may take to end once the process is told to stop.
 const GRACE: Duration = Duration::from_millis(600);
+
+/// What the last write of the list of known agents may take, on a slow disk.
+const SAVE_WITHIN: Duration = Duration::from_millis(250);
 
 /// Why an aggregator cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +64,7 @@ pub struct App {
     http: TcpListener,
     link: TcpListener,
     shared: Arc<Shared>,
+    context: Arc<http::Context>,
     known: Option<KnownFile>,
 }
 
@@ -94,8 +100,17 @@ impl App {
             }
         };
         let buffers = Room::new(settings.receive_buffer);
-        let shared = Arc::new(Shared { fleet, name: settings.name.clone(), buffers, telemetry });
-        Ok(Self { settings, http, link, shared, known })
+        let shared = Arc::new(Shared {
+            fleet,
+            name: settings.name.clone(),
+            buffers,
+            text: Room::new(settings.declared_max),
+            telemetry,
+            warnings: Quota::new(100, Duration::from_secs(10)),
+        });
+        // Before any agent can come: the aggregator's own families are its own.
+        let context = Arc::new(http::Context::new(Arc::clone(&shared), settings.scrapes_max));
+        Ok(Self { settings, http, link, shared, context, known })
     }
 
     /// Where HTTP is served.
@@ -112,34 +127,54 @@ impl App {
 
     /// Serves until `stop` completes; then agents are told to go, pages that are being sent are
     /// finished within a grace period, and what must survive is written.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// When a part of it ends by itself: an aggregator that serves only half of what it should
+    /// must end, so that whoever watches it starts it again.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Ended> {
         let (http_addr, link_addr) = (self.http_addr(), self.link_addr());
         tracing::info!(http = %http_addr, link = %link_addr, name = %self.settings.name, "listening");
-        let Self { settings, http, link, shared, known } = self;
+        let Self { settings, http, link, shared, context, known } = self;
         let (stopper, stopping) = stop::pair();
-        let house = keep_house(known.clone(), Arc::clone(&shared), stopping.clone());
-        let serving = async {
-            tokio::join!(
-                accept::link(link, settings.connections_max, Arc::clone(&shared), stopping.clone()),
-                http::thread(http, settings.scrapes_max, Arc::clone(&shared), stopping.clone()),
-                house,
-            )
+        let mut parts = JoinSet::new();
+        let (of_link, of_house) = (Arc::clone(&shared), Arc::clone(&shared));
+        let (stop_link, stop_house) = (stopping.clone(), stopping.clone());
+        parts.spawn(async move {
+            accept::link(link, settings.connections_max, of_link, stop_link).await;
+            "link"
+        });
+        parts.spawn(async move {
+            http::thread(http, context, stopping).await;
+            "HTTP"
+        });
+        let of_known = known.clone();
+        parts.spawn(async move {
+            keep_house(of_known, of_house, stop_house).await;
+            "house-keeping"
+        });
+        let ended = tokio::select! {
+            Some(part) = parts.join_next() => Err(Ended(part.unwrap_or("a part that failed"))),
+            () = stop => Ok(()),
         };
-        tokio::pin!(serving);
-        tokio::select! {
-            _ = &mut serving => tracing::error!("the listeners ended by themselves"),
-            () = stop => {}
-        }
         stopper.stop();
-        if tokio::time::timeout(GRACE, serving).await.is_err() {
+        let rest = async { while parts.join_next().await.is_some() {} };
+        if tokio::time::timeout(GRACE, rest).await.is_err() {
             tracing::warn!(after = ?GRACE, "connections that did not end in time are cut");
         }
-        if let Some(file) = known {
-            save(file, &shared).await;
+        if let Some(file) = known
+            && tokio::time::timeout(SAVE_WITHIN, save(file, &shared)).await.is_err()
+        {
+            tracing::error!(after = ?SAVE_WITHIN, "the list of known agents was not written in time");
         }
         tracing::info!("stopped");
+        ended
     }
 }
+
+/// A part of the aggregator that ended although nobody had said stop.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} ended by itself; the log says why")]
+pub struct Ended(&'static str);
 
 /// Opens the list of known agents in this directory, and reads it.
 async fn open_known(dir: PathBuf) -> Result<(Vec<KnownAgent>, KnownFile), BindError> {

@@ -21,7 +21,6 @@ use std::time::{Duration, Instant};
 
 use protocol::frame::{Acked, RefuseCode};
 use protocol::{AgentName, Labels, limits};
-use tokio::sync::mpsc;
 
 use self::agent::{Agent, Connected, Facts, Presence, State};
 use self::declared::Identity;
@@ -30,7 +29,7 @@ use self::naming::{Decision, Process};
 use self::room::Room;
 use self::seat::Seat;
 pub use self::view::AgentView;
-use crate::link::ToConnection;
+use crate::link::Incumbent;
 
 /// After a restart, how long nothing is said about agents that were there before it. A fleet is
 /// back in 10 s.
@@ -79,8 +78,8 @@ pub struct Newcomer {
     pub labels: Labels,
     /// What it is.
     pub info: Labels,
-    /// How its connection is told to go.
-    pub commands: mpsc::Sender<ToConnection>,
+    /// How its connection is spoken to.
+    pub connection: Incumbent,
 }
 
 /// What becomes of a newcomer.
@@ -88,12 +87,16 @@ pub struct Newcomer {
 pub enum Entry {
     /// It has the name.
     In(Seat, Acked),
-    /// Somebody else has it: ask for a sign of life, and enter again with `force` if none comes.
+    /// Somebody else has it: ask for a sign of life, and enter again if none comes.
     Probe {
         /// The incumbent's connection.
-        incumbent: mpsc::Sender<ToConnection>,
+        id: u64,
+        /// How it is asked.
+        connection: Incumbent,
         /// Where the incumbent calls from.
         peer: SocketAddr,
+        /// Do two hosts with one identity displace each other?
+        is_fight: bool,
     },
     /// It does not get in.
     Refused(RefuseCode, String),
@@ -170,14 +173,19 @@ impl Fleet {
         self.agents.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Lets a newcomer in, or says why not. `force`: the incumbent gave no sign of life.
-    pub fn enter(self: &Arc<Self>, newcomer: &Newcomer, now: Moment, force: bool) -> Entry {
+    /// Lets a newcomer in, or says why not. `dead`: a connection that gave no sign of life, and may
+    /// be displaced if it is still the incumbent.
+    pub fn enter(self: &Arc<Self>, newcomer: &Newcomer, now: Moment, dead: Option<u64>) -> Entry {
         let mut agents = self.agents.write().unwrap_or_else(PoisonError::into_inner);
         let agent = match agents.get(&newcomer.name) {
             Some(agent) => Arc::clone(agent),
             None => {
-                if agents.len() >= self.rules.agents_max && !forget_oldest(&mut agents) {
-                    let reason = format!("{} agents are connected, no more are allowed", agents.len());
+                // Tombstones give way when the newcomer first pushes, not to a bare hello.
+                let is_full = agents.len() >= self.rules.agents_max
+                    && agents.values().filter(|agent| agent.lock().is_there()).count() >= self.rules.agents_max;
+                if is_full {
+                    let reason =
+                        "as many agents are connected as FLEETGAUGE_MAX_AGENTS of the aggregator allows".to_owned();
                     return Entry::Refused(RefuseCode::Overloaded, reason);
                 }
                 let gone = Presence::Gone { forget_at: now.instant };
@@ -195,16 +203,12 @@ impl Fleet {
                     let reason = format!("a newer process of this session is connected from {}", incumbent.peer);
                     return Entry::Refused(RefuseCode::Superseded, reason);
                 }
-                Decision::Probe if !force => {
-                    if fight {
-                        let (agent, first, second) = (&newcomer.name, incumbent.peer, newcomer.peer);
-                        tracing::warn!(%agent, %first, %second, "two hosts with one identity displace each other; is one a clone of the other?");
-                    }
-                    return Entry::Probe { incumbent: incumbent.commands.clone(), peer: incumbent.peer };
+                Decision::Probe if dead != Some(incumbent.id) => {
+                    let (id, connection, peer) = (incumbent.id, incumbent.connection.clone(), incumbent.peer);
+                    return Entry::Probe { id, connection, peer, is_fight: fight };
                 }
                 Decision::Probe | Decision::Admit => {
-                    // A full queue means a connection that is ending or hung; it loses its seat all the same.
-                    let _told = incumbent.commands.try_send(ToConnection::Superseded { by: newcomer.peer });
+                    incumbent.connection.displace(newcomer.peer);
                     state.takeovers.note(now.instant);
                 }
             }
@@ -219,9 +223,12 @@ impl Fleet {
 
     /// Gives the name to the newcomer's connection.
     fn seat(&self, state: &mut State, newcomer: &Newcomer, now: Moment) -> Acked {
-        if matches!(state.presence, Presence::Leaving { until } if now.instant >= until) {
-            // Nobody has looked since its series went; they must not come back old.
-            state.clear(&self.families);
+        match state.presence {
+            // What was said to stay until then must not stay longer because of a bare hello.
+            Presence::Leaving { until } => state.fresh_until = state.fresh_until.map(|fresh| fresh.min(until)),
+            // On disk it is gone, or was; a crash must not bring its tombstone back.
+            Presence::Gone { .. } | Presence::Expected { .. } if state.has_pushed => self.touch(),
+            _ => {}
         }
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
         state.presence = Presence::Connected(Connected {
@@ -230,7 +237,7 @@ impl Fleet {
             peer: newcomer.peer,
             interval: newcomer.interval,
             ephemeral: newcomer.ephemeral,
-            commands: newcomer.commands.clone(),
+            connection: newcomer.connection.clone(),
         });
         let hold = newcomer.shown_elsewhere.min(limits::silence_after(newcomer.interval));
         state.hidden_until = (!hold.is_zero()).then(|| now.instant + hold);
@@ -251,11 +258,11 @@ impl Fleet {
     /// Lets go of what is over: series whose grace has passed, tombstones whose time has come.
     /// Costs the number of agents; a scrape does not depend on it.
     pub fn expire(&self, now: Moment) {
-        let mut forgotten = Vec::new();
+        let (mut forgotten, mut lost) = (Vec::new(), Vec::new());
         for agent in self.all() {
             let mut state = agent.lock();
             match state.presence {
-                Presence::Leaving { until } if now.instant >= until => {
+                Presence::Leaving { .. } if !state.is_fresh(now.instant) => {
                     self.bury(&mut state, now);
                     if !state.has_pushed {
                         forgotten.push(agent.name.clone());
@@ -263,11 +270,15 @@ impl Fleet {
                 }
                 Presence::Expected { until } if now.instant >= until => {
                     state.presence = Presence::Gone { forget_at: now.instant + self.rules.tombstone };
-                    tracing::warn!(agent = %agent.name, "has not come back since this aggregator started");
+                    self.touch();
+                    lost.push(agent.name.clone());
                 }
                 Presence::Gone { forget_at } if now.instant >= forget_at => forgotten.push(agent.name.clone()),
                 _ => {}
             }
+        }
+        for agent in lost {
+            tracing::warn!(%agent, "has not come back since this aggregator started");
         }
         if forgotten.is_empty() {
             return;
@@ -292,6 +303,16 @@ impl Fleet {
         self.touch();
     }
 
+    /// Makes room for a name that has just pushed for the first time, at the expense of the oldest
+    /// tombstone.
+    fn make_room(&self) {
+        let mut agents = self.agents.write().unwrap_or_else(PoisonError::into_inner);
+        if agents.len() > self.rules.agents_max {
+            forget_oldest(&mut agents);
+        }
+        self.touch();
+    }
+
     /// Forgets a name that has nothing left.
     fn forget(&self, name: &AgentName) {
         let mut agents = self.agents.write().unwrap_or_else(PoisonError::into_inner);
@@ -302,14 +323,15 @@ impl Fleet {
     }
 }
 
-/// Makes room for a new name at the expense of the oldest tombstone; false if there is none.
-fn forget_oldest(agents: &mut BTreeMap<AgentName, Arc<Agent>>) -> bool {
+fn forget_oldest(agents: &mut BTreeMap<AgentName, Arc<Agent>>) {
     let tombstones = agents.values().filter_map(|agent| match agent.lock().presence {
         Presence::Gone { forget_at } => Some((forget_at, agent.name.clone())),
         _ => None,
     });
-    let oldest = tombstones.min();
-    oldest.is_some_and(|(_, name)| agents.remove(&name).is_some())
+    if let Some((_, name)) = tombstones.min() {
+        agents.remove(&name);
+        tracing::warn!(agent = %name, "its tombstone gives way to a new agent: FLEETGAUGE_MAX_AGENTS allows no more names");
+    }
 }
 
 #[cfg(test)]

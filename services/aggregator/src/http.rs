@@ -2,6 +2,7 @@
 //! matter, what a page consists of [`crate::page`]'s.
 
 mod api;
+mod crowd;
 mod negotiate;
 mod patient;
 mod serve;
@@ -11,12 +12,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warp::filters::header::optional as header;
 use warp::http::{StatusCode, header as name};
 use warp::reply::Response as Reply;
 use warp::{Filter, Rejection, Reply as _};
 
+use self::crowd::HasAsked;
 pub use self::serve::thread;
 use crate::link::{Shared, moment};
 use crate::page::Page;
@@ -29,16 +31,40 @@ use crate::telemetry::Levels;
 /// default; somebody with a slow line may take longer, but not hold a slot for ever.
 const SCRAPE_WITHIN: Duration = Duration::from_secs(60);
 
+/// Pages of one agent that are sent at the same time: with `/api/v1/targets` there is a target for
+/// each agent, and they are scraped whenever their turn comes.
+const AGENT_PAGES_MAX: usize = 64;
+/// How long a scrape waits for a slot before it is told to come back: well below Prometheus' 10 s.
+const SLOT_WITHIN: Duration = Duration::from_secs(3);
+
 /// What all requests share.
 #[derive(Debug)]
 pub struct Context {
     shared: Arc<Shared>,
     own: Own,
-    /// Slots for pages that are being written.
-    scrapes: Arc<Semaphore>,
-    scrapes_max: usize,
+    /// Slots for pages of the whole fleet that are being sent, and for those of one agent.
+    fleet_slots: Slots,
+    agent_slots: Slots,
     /// What pages are written into.
     buffers: Buffers,
+}
+
+/// So many pages at the same time.
+#[derive(Debug)]
+struct Slots {
+    free: Arc<Semaphore>,
+    max: usize,
+}
+
+impl Slots {
+    fn new(max: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(max)), max }
+    }
+
+    /// Waits for a slot, for a while.
+    async fn take(&self) -> Option<OwnedSemaphorePermit> {
+        tokio::time::timeout(SLOT_WITHIN, Arc::clone(&self.free).acquire_owned()).await.ok()?.ok()
+    }
 }
 
 impl Context {
@@ -46,7 +72,8 @@ impl Context {
     #[must_use]
     pub fn new(shared: Arc<Shared>, scrapes_max: usize) -> Self {
         let own = Own::new(shared.fleet.families_shared(), &shared.telemetry.gather(Levels::default()));
-        Self { shared, own, scrapes: Arc::new(Semaphore::new(scrapes_max)), scrapes_max, buffers: Buffers::default() }
+        let (fleet_slots, agent_slots) = (Slots::new(scrapes_max), Slots::new(AGENT_PAGES_MAX));
+        Self { shared, own, fleet_slots, agent_slots, buffers: Buffers::default() }
     }
 
     fn answered(&self, path: &'static str, reply: Reply) -> Reply {
@@ -56,10 +83,16 @@ impl Context {
 }
 
 /// All routes: unknown paths are answered 404, known ones with another method 405.
-pub fn routes(context: Arc<Context>) -> impl Filter<Extract = (Reply,), Error = Infallible> + Clone + Send + Sync {
+pub(in crate::http) fn routes(
+    context: Arc<Context>,
+    has_asked: HasAsked,
+) -> impl Filter<Extract = (Reply,), Error = Infallible> + Clone + Send + Sync {
     let with = {
         let context = Arc::clone(&context);
-        warp::any().map(move || Arc::clone(&context))
+        warp::any().map(move || {
+            has_asked.set();
+            Arc::clone(&context)
+        })
     };
     let metrics = warp::path!("metrics")
         .and(warp::get())
@@ -67,7 +100,7 @@ pub fn routes(context: Arc<Context>) -> impl Filter<Extract = (Reply,), Error = 
         .and(header::<String>("accept"))
         .and(header::<String>("accept-encoding"))
         .and(with.clone())
-        .map(metrics);
+        .then(metrics);
     let agents =
         warp::path!("api" / "v1" / "agents").and(warp::get()).and(with.clone()).map(|context: Arc<Context>| {
             let reply = warp::reply::json(&api::agents(&context.shared.fleet, moment())).into_response();
@@ -131,22 +164,21 @@ fn sentence(status: StatusCode, text: &str) -> Reply {
 }
 
 /// `GET /metrics`.
-fn metrics(
+async fn metrics(
     query: HashMap<String, String>,
     accept: Option<String>,
     accept_encoding: Option<String>,
     context: Arc<Context>,
 ) -> Reply {
     let began = moment();
-    let slot = match Arc::clone(&context.scrapes).try_acquire_owned() {
-        Ok(slot) => slot,
-        Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
-            context.shared.telemetry.scrape_aborted("busy");
-            let text = format!("{} pages are being sent, FLEETGAUGE_MAX_SCRAPES allows no more", context.scrapes_max);
-            let mut reply = sentence(StatusCode::SERVICE_UNAVAILABLE, &text);
-            reply.headers_mut().insert(name::RETRY_AFTER, name::HeaderValue::from_static("1"));
-            return context.answered("/metrics", reply);
-        }
+    let slots = if query.contains_key("agent") { &context.agent_slots } else { &context.fleet_slots };
+    let Some(slot) = slots.take().await else {
+        context.shared.telemetry.scrape_aborted("busy");
+        let text =
+            format!("{} pages are being sent; FLEETGAUGE_MAX_SCRAPES limits those of the whole fleet", slots.max);
+        let mut reply = sentence(StatusCode::SERVICE_UNAVAILABLE, &text);
+        reply.headers_mut().insert(name::RETRY_AFTER, name::HeaderValue::from_static("1"));
+        return context.answered("/metrics", reply);
     };
     let page = match page(&query, &context) {
         Ok(page) => page,
@@ -193,7 +225,7 @@ fn page(query: &HashMap<String, String>, context: &Context) -> Result<Page, (Sta
             None if !fleet.is_known(agent) => {
                 Err((StatusCode::NOT_FOUND, format!("no agent called {agent:?} was ever heard")))
             }
-            _ => Err((StatusCode::SERVICE_UNAVAILABLE, format!("agent {agent:?} is gone"))),
+            _ => Err((StatusCode::SERVICE_UNAVAILABLE, format!("agent {agent:?} is not connected"))),
         };
     }
     let views = fleet.view(now);
@@ -220,6 +252,3 @@ const INDEX: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Fle
 <li><a href=/api/v1/targets>/api/v1/targets</a>: one target per agent, for http_sd_configs
 <li><a href=/healthz>/healthz</a>, <a href=/readyz>/readyz</a>
 </ul></html>\n";
-
-#[cfg(test)]
-mod tests;

@@ -10,9 +10,10 @@ pub mod health;
 pub mod http;
 pub mod link;
 pub mod page;
+mod quota;
 pub mod settings;
 pub mod stop;
 pub mod telemetry;
 
-pub use app::{App, BindError};
+pub use app::{App, BindError, Ended};
 pub use settings::Settings;

@@ -4,7 +4,9 @@
 //! name in [`crate::fleet`]. One log line a connection says how it ended.
 
 mod assembly;
+mod duplicates;
 mod greet;
+mod incumbent;
 pub mod session;
 mod wire;
 
@@ -12,35 +14,27 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use protocol::frame::{Goaway, Ping, Refuse, RefuseCode};
 use protocol::{ToAgent, limits};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+pub use self::incumbent::Incumbent;
+use self::incumbent::{Heard, Inbox};
 use self::session::{Ended, Session};
 use self::wire::Wire;
 use crate::fleet::room::Room;
 use crate::fleet::{Fleet, Moment};
+use crate::quota::Quota;
 use crate::stop::Stop;
 use crate::telemetry::Telemetry;
 
-/// What others may tell a connection.
-#[derive(Debug)]
-pub enum ToConnection {
-    /// Another connection has your name now.
-    Superseded {
-        /// Where it comes from.
-        by: SocketAddr,
-    },
-    /// Find out whether your agent is alive, and say so here.
-    Probe(oneshot::Sender<()>),
-}
-
-/// Commands that may wait for a connection. More means that it is hung.
-const COMMANDS_MAX: usize = 8;
-/// A peer that takes none of our bytes for so long is given up.
-const WRITE_WITHIN: Duration = Duration::from_secs(5);
+/// An agent that was welcomed must have pushed by then.
+const FIRST_PUSH_WITHIN: Duration = Duration::from_secs(60);
+/// With an interval over ten seconds an agent pings every ten: three are missing.
+const QUIET_MAX: Duration = Duration::from_secs(30);
 /// How long an agent is asked to stay away when this aggregator stops.
 const AWAY_MS: u64 = 500;
 
@@ -53,8 +47,20 @@ pub struct Shared {
     pub name: String,
     /// Room for lines that are not whole yet.
     pub buffers: Room,
+    /// Room for declared names and labels, in bytes.
+    pub text: Room,
     /// The aggregator's own metrics.
     pub telemetry: Arc<Telemetry>,
+    /// What may still be logged about strangers.
+    pub warnings: Quota,
+}
+
+impl Shared {
+    /// May another warning about a connection be logged? A flood of them is counted, not logged.
+    #[must_use]
+    pub fn may_warn(&self) -> bool {
+        self.warnings.take(moment().instant)
+    }
 }
 
 /// Now, by both clocks.
@@ -69,9 +75,9 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut wire = Wire::new(io, &shared);
-    let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+    let (connection, inbox) = incumbent::ends();
     let mut greeted_by = None;
-    let ended = match greet::greet(&mut wire, peer, &shared, commands, stop.clone()).await {
+    let ended = match greet::greet(&mut wire, peer, &shared, connection, stop.clone()).await {
         Ok((session, interval)) => {
             greeted_by = Some(session.agent().clone());
             converse(&mut wire, session, interval, inbox, stop).await
@@ -83,7 +89,11 @@ where
     match &ended {
         Ended::Refused { code, reason, .. } => {
             shared.telemetry.link_refused(*code);
-            tracing::warn!(%peer, %agent, code = code.as_str(), %reason, "connection refused");
+            if shared.may_warn() {
+                tracing::warn!(%peer, %agent, code = code.as_str(), %reason, "connection refused");
+            } else {
+                tracing::debug!(%peer, %agent, code = code.as_str(), %reason, "connection refused");
+            }
         }
         other => tracing::info!(%peer, %agent, reason = other.reason(), "connection closed"),
     }
@@ -114,29 +124,34 @@ async fn converse<IO>(
     wire: &mut Wire<'_, IO>,
     mut session: Session,
     interval: Duration,
-    mut inbox: mpsc::Receiver<ToConnection>,
+    mut inbox: Inbox,
     mut stop: Stop,
 ) -> Ended
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let silence = limits::silence_after(interval);
-    let mut silent_at = Instant::now() + silence;
-    let mut probes: Vec<oneshot::Sender<()>> = Vec::new();
+    // The first push is due at once, however long the interval.
+    let mut silent_at = Instant::now() + silence.min(FIRST_PUSH_WITHIN);
+    // An agent that pushes seldom pings in between; one that does neither is gone.
+    let must_ping = interval > limits::PING_FROM_INTERVAL;
+    let mut quiet_at = Instant::now() + QUIET_MAX;
+    let mut questions: Vec<oneshot::Sender<()>> = Vec::new();
     // What came together with the hello waits in the buffer already.
     let mut is_filled = true;
     let ended = loop {
         if is_filled {
             is_filled = false;
-            let pushes = session.pushes();
+            let shown = session.shown();
             let took = take_frames(wire, &mut session);
-            if session.pushes() != pushes {
+            if session.shown() != shown {
                 silent_at = Instant::now() + silence;
             }
             // Any whole frame is a sign of life.
             if matches!(took, Ok(frames) if frames > 0) {
-                for probe in probes.drain(..) {
-                    let _newcomer_waits = probe.send(());
+                quiet_at = Instant::now() + QUIET_MAX;
+                for question in questions.drain(..) {
+                    let _newcomer_may_be_gone = question.send(());
                 }
             }
             // What was taken in before something ended the connection is acknowledged still.
@@ -150,17 +165,29 @@ where
                 Ok(()) => is_filled = true,
                 Err(ended) => break ended,
             },
-            Some(command) = inbox.recv() => match command {
-                ToConnection::Superseded { by } => break Ended::superseded(by),
-                ToConnection::Probe(answer) => {
-                    probes.push(answer);
+            heard = inbox.next() => {
+                let question = match heard {
+                    Heard::Displaced(by) => break Ended::superseded(by),
+                    Heard::Question(question) => question,
+                };
+                // One ping serves all who ask; who asks when many do is answered by the others' sign.
+                if questions.is_empty() {
                     wire.queue(&ToAgent::Ping(Ping { id: 0 }));
                     if let Err(ended) = wire.flush().await {
                         break ended;
                     }
                 }
-            },
-            () = tokio::time::sleep_until(silent_at) => break Ended::silent(silence),
+                questions.retain(|question| !question.is_closed());
+                questions.push(question);
+            }
+            () = tokio::time::sleep_until(silent_at) => {
+                // A push may have come while this process was kept from running.
+                match wire.fill().now_or_never() {
+                    Some(Ok(())) => is_filled = true,
+                    _ => break Ended::silent("no push that could be shown", silence),
+                }
+            }
+            () = tokio::time::sleep_until(quiet_at), if must_ping => break Ended::silent("no frame", QUIET_MAX),
             () = stop.requested() => break Ended::Stopping,
         }
     };
@@ -189,8 +216,8 @@ impl Ended {
         Self::Refused { code: RefuseCode::Superseded, reason, retry_after_ms: 0 }
     }
 
-    fn silent(after: Duration) -> Self {
-        let reason = format!("no push for {after:?}");
+    fn silent(what: &str, after: Duration) -> Self {
+        let reason = format!("{what} for {after:?}");
         Self::Refused { code: RefuseCode::Silent, reason, retry_after_ms: 0 }
     }
 

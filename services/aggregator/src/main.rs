@@ -66,7 +66,7 @@ fn run() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return exit::because(exit::SETTINGS, error),
     };
-    lifecycle::limits::raise_open_files();
+    let settings = fit_open_files(settings);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit::because(exit::FAILED, format!("cannot start: {error}")),
@@ -77,13 +77,30 @@ fn run() -> ExitCode {
     code
 }
 
+/// Each connection takes an open file. Idle ones of the link must not take those that HTTP and the
+/// disk need.
+fn fit_open_files(mut settings: Settings) -> Settings {
+    const OTHERS: u64 = 700;
+    let Some(files) = lifecycle::limits::raise_open_files() else { return settings };
+    let room = usize::try_from(files.saturating_sub(OTHERS)).unwrap_or(usize::MAX).max(1);
+    if settings.connections_max > room {
+        tracing::warn!(
+            open_files = files,
+            connections = room,
+            "fewer connections than FLEETGAUGE_MAX_CONNECTIONS: the system allows no more open files"
+        );
+        settings.connections_max = room;
+    }
+    settings
+}
+
 async fn serve(settings: Settings) -> ExitCode {
     let stop = lifecycle::stop::signal();
     match App::bind(settings).await {
-        Ok(app) => {
-            app.run(stop).await;
-            ExitCode::SUCCESS
-        }
+        Ok(app) => match app.run(stop).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => exit::because(exit::FAILED, error),
+        },
         Err(error @ (BindError::Listen { .. } | BindError::Data { .. })) => exit::because(exit::SETTINGS, error),
         Err(error) => exit::because(exit::FAILED, error),
     }

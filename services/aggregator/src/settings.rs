@@ -6,6 +6,11 @@ use std::time::Duration;
 
 use lifecycle::SettingsError;
 
+/// Less than this could not even hold a few of the longest lines.
+const ROOM_MIN: usize = 1 << 20;
+/// Longest life of a tombstone.
+const TOMBSTONE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// What an aggregator needs to know. docs/settings.md explains each.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -31,6 +36,8 @@ pub struct Settings {
     pub series_per_agent_max: usize,
     /// Most pages written at the same time.
     pub scrapes_max: usize,
+    /// Room for declared names and labels, in bytes, all agents together.
+    pub declared_max: usize,
     /// Room for lines that are not whole, in bytes.
     pub receive_buffer: usize,
 }
@@ -53,13 +60,14 @@ impl Settings {
             name: if name.is_empty() { host_name() } else { name },
             job,
             data_dir: (!data_dir.is_empty()).then(|| data_dir.into()),
-            tombstone: settings.duration("FLEETGAUGE_TOMBSTONE")?,
+            tombstone: tombstone(settings)?,
             connections_max: count(settings, "FLEETGAUGE_MAX_CONNECTIONS", 1_000_000)?,
             agents_max: count(settings, "FLEETGAUGE_MAX_AGENTS", 1_000_000)?,
             series_max: count(settings, "FLEETGAUGE_MAX_SERIES", 1_000_000_000)?,
             series_per_agent_max: count(settings, "FLEETGAUGE_MAX_SERIES_PER_AGENT", 5_000_000)?,
             scrapes_max: count(settings, "FLEETGAUGE_MAX_SCRAPES", 1_000)?,
-            receive_buffer: usize::try_from(settings.bytes("FLEETGAUGE_RECEIVE_BUFFER")?).unwrap_or(usize::MAX),
+            declared_max: bytes(settings, "FLEETGAUGE_MAX_DECLARED")?,
+            receive_buffer: bytes(settings, "FLEETGAUGE_RECEIVE_BUFFER")?,
         })
     }
 }
@@ -72,6 +80,20 @@ fn count(settings: &lifecycle::Settings, name: &str, max: usize) -> Result<usize
     let accepted = format!("a whole number from 1 to {max}");
     let number: usize = settings.parse(name, &accepted)?;
     if (1..=max).contains(&number) { Ok(number) } else { Err(settings.bad(name, &format!("accepted: {accepted}"))) }
+}
+
+fn bytes(settings: &lifecycle::Settings, name: &str) -> Result<usize, SettingsError> {
+    let bytes = settings.bytes(name)?;
+    let fits = usize::try_from(bytes).ok().filter(|bytes| *bytes >= ROOM_MIN);
+    fits.ok_or_else(|| settings.bad(name, "accepted: 1MiB or more"))
+}
+
+fn tombstone(settings: &lifecycle::Settings) -> Result<Duration, SettingsError> {
+    let tombstone = settings.duration("FLEETGAUGE_TOMBSTONE")?;
+    if tombstone <= TOMBSTONE_MAX {
+        return Ok(tombstone);
+    }
+    Err(settings.bad("FLEETGAUGE_TOMBSTONE", "accepted: at most 365d"))
 }
 
 /// The name that this host has for itself.

@@ -216,9 +216,10 @@ impl Telemetry {
         self.samples.inc_by(samples);
     }
 
-    pub(crate) fn push_shown(&self, outcome: Outcome) {
+    pub(crate) fn push_shown(&self, outcome: &Outcome) {
         self.visible.inc_by(outcome.visible);
-        self.retyped.inc_by(outcome.retyped);
+        let retyped = outcome.clashes.iter().filter(|clash| clash.shown.is_some()).count();
+        self.retyped.inc_by(retyped as u64);
         self.samples_dropped("conflict", outcome.conflict);
     }
 

@@ -29,9 +29,12 @@ async fn start(pairs: &[(&str, &str)]) -> Running {
     let app = App::bind(Settings::resolve(&settings).unwrap()).await.unwrap();
     let (http, link) = (app.http_addr(), app.link_addr());
     let (stop, stopped) = oneshot::channel();
-    let task = tokio::spawn(app.run(async {
-        let _dropped_means_stop = stopped.await;
-    }));
+    let task = tokio::spawn(async {
+        let ended = app.run(async {
+            let _dropped_means_stop = stopped.await;
+        });
+        ended.await.unwrap();
+    });
     Running { http, link, stop: Some(stop), task }
 }
 
@@ -230,4 +233,29 @@ async fn a_stop_does_not_wait_for_anybody() {
     drop(running.stop.take());
     running.task.await.unwrap();
     assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_keep_nobody_out() {
+    let running = start(&[]).await;
+    let mut silent = Vec::new();
+    for _ in 0..1_000 {
+        silent.push(TcpStream::connect(running.http).await.unwrap());
+    }
+    for _ in 0..10 {
+        assert_eq!(running.get("/healthz", "").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn one_agents_pages_do_not_wait_for_those_of_the_fleet() {
+    let running = start(&[("FLEETGAUGE_MAX_SCRAPES", "1")]).await;
+    let _agent = running.agent("huginn", 100_000).await;
+    let _small = running.agent("muninn", 1).await;
+    let mut stuck = TcpStream::connect(running.http).await.unwrap();
+    stuck.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    stuck.read_exact(&mut [0; 100]).await.unwrap();
+    for _ in 0..100 {
+        assert_eq!(running.get("/metrics?agent=muninn", "").await.status, 200);
+    }
 }

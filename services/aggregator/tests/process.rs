@@ -106,3 +106,46 @@ fn a_dead_host_stays_dead_over_a_restart_even_a_hard_one() {
     assert!(page.contains("fleetgauge_agent_up{aggregator=\"muninn\",instance=\"dead\",job=\"node\"} 0\n"), "{page}");
     assert!(!page.contains("instance=\"alive\""), "who was there is expected back, and not called dead: {page}");
 }
+
+/// Waits until the list of known agents on disk says all of this; it is written about a second
+/// after a change.
+fn wait_until_kept(dir: &tempfile::TempDir, says: impl Fn(&str) -> bool) {
+    let until = Instant::now() + Duration::from_secs(30);
+    let file = dir.path().join("agents.json");
+    while !std::fs::read_to_string(&file).is_ok_and(|kept| says(&kept)) {
+        assert!(Instant::now() < until, "{:?}", std::fs::read_to_string(&file));
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn who_came_back_from_the_dead_is_not_dead_after_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let pairs = [("FLEETGAUGE_DATA_DIR", dir.path().to_str().unwrap()), ("FLEETGAUGE_NAME", "muninn")];
+    let mut running = start(&pairs);
+    let mut first = agent(running.link, "phoenix");
+    first.get_mut().write_all(b"{\"bye\":{}}\n").unwrap();
+    first.read_to_string(&mut String::new()).unwrap();
+    wait_until_kept(&dir, |kept| kept.contains("forget_at_ms\\\":1"));
+    let _again = agent(running.link, "phoenix");
+    wait_until_kept(&dir, |kept| kept.contains("forget_at_ms\\\":null"));
+    running.signal(rustix::process::Signal::KILL);
+    let running = start(&pairs);
+    assert!(!page(running.http).contains("phoenix"), "it is expected back");
+}
+
+#[test]
+fn who_is_awaited_in_vain_is_dead_after_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let pairs = [("FLEETGAUGE_DATA_DIR", dir.path().to_str().unwrap()), ("FLEETGAUGE_NAME", "muninn")];
+    let mut running = start(&pairs);
+    let _agent = agent(running.link, "host");
+    wait_until_kept(&dir, |kept| kept.contains("host"));
+    running.signal(rustix::process::Signal::KILL);
+    let mut running = start(&pairs);
+    wait_until_kept(&dir, |kept| kept.contains("forget_at_ms\\\":1"));
+    running.signal(rustix::process::Signal::KILL);
+    let running = start(&pairs);
+    let up = "fleetgauge_agent_up{aggregator=\"muninn\",instance=\"host\",job=\"node\"} 0\n";
+    assert!(page(running.http).contains(up), "not awaited once more");
+}

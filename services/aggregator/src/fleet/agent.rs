@@ -8,14 +8,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use protocol::frame::Acked;
+use protocol::frame::{Acked, MetricType};
 use protocol::{AgentName, Labels, is_absent};
-use tokio::sync::mpsc;
 
 use super::declared::Declared;
 use super::families::{Families, Family};
 use super::naming::{Process, TakeOvers};
-use crate::link::ToConnection;
+use crate::link::Incumbent;
 
 /// One agent.
 #[derive(Debug)]
@@ -36,6 +35,9 @@ pub(super) struct State {
     pub(super) acked: (String, Acked),
     /// Series are not shown before: another aggregator still does.
     pub(super) hidden_until: Option<Instant>,
+    /// What is shown is fresh until then; only a push that is shown moves it. However a connection
+    /// lives on, or comes back, nothing old stays on the page beyond it.
+    pub(super) fresh_until: Option<Instant>,
     pub(super) slots: BTreeMap<Box<str>, Slot>,
     pub(super) facts: Facts,
 }
@@ -61,7 +63,7 @@ pub(super) struct Connected {
     pub(super) peer: SocketAddr,
     pub(super) interval: Duration,
     pub(super) ephemeral: bool,
-    pub(super) commands: mpsc::Sender<ToConnection>,
+    pub(super) connection: Incumbent,
 }
 
 /// What the page says about an agent besides its series.
@@ -104,14 +106,25 @@ pub struct PushedSet {
 }
 
 /// What became of a push.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Samples now on the page.
     pub visible: u64,
     /// Samples that another family keeps off it.
     pub conflict: u64,
-    /// Families that appeared under another type than this agent gave them.
-    pub retyped: u64,
+    /// Families that appeared with this push, and not as they were declared.
+    pub clashes: Vec<Clash>,
+}
+
+/// A family that is not shown as it was declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clash {
+    /// Its name.
+    pub family: Box<str>,
+    /// The type that this agent gave it.
+    pub declared: MetricType,
+    /// The type under which it is shown; `None`: it is not shown, another family owns its name.
+    pub shown: Option<MetricType>,
 }
 
 /// A set as a scrape takes it: three counted references, nothing copied.
@@ -135,6 +148,7 @@ impl Agent {
             takeovers: TakeOvers::default(),
             acked: (String::new(), Acked::default()),
             hidden_until: None,
+            fresh_until: None,
             slots: BTreeMap::new(),
             facts,
         };
@@ -152,6 +166,11 @@ impl State {
         matches!(&self.presence, Presence::Connected(connected) if connected.id == id)
     }
 
+    /// Is it more than a tombstone?
+    pub(super) fn is_there(&self) -> bool {
+        !matches!(self.presence, Presence::Gone { .. })
+    }
+
     /// Puts a push on the page, all of it.
     pub(super) fn show(&mut self, connection: u64, push: Vec<PushedSet>, families: &Families) -> Outcome {
         let mut outcome = Outcome::default();
@@ -166,7 +185,7 @@ impl State {
                     Some(before) if is_same => Arc::clone(&before.families),
                     _ => {
                         let claimed = families.claim(&declared.claims);
-                        outcome.retyped += retyped(&declared, &claimed);
+                        outcome.clashes.extend(clashes(&declared, &claimed));
                         claimed
                     }
                 };
@@ -200,6 +219,7 @@ impl State {
 
     /// Takes everything off the page.
     pub(super) fn clear(&mut self, families: &Families) {
+        self.fresh_until = None;
         for shown in self.take_slots(|_| true) {
             families.release(&shown.families);
         }
@@ -210,14 +230,19 @@ impl State {
         taken.filter_map(|(_, slot)| slot.shown).collect()
     }
 
-    /// Are the series to be seen at this moment?
-    pub(super) fn is_visible(&self, now: Instant) -> bool {
+    /// Is what was shown last still to be believed?
+    pub(super) fn is_fresh(&self, now: Instant) -> bool {
         let there = match &self.presence {
             Presence::Connected(_) => true,
             Presence::Leaving { until } => now < *until,
             Presence::Expected { .. } | Presence::Gone { .. } => false,
         };
-        there && self.hidden_until.is_none_or(|until| now >= until)
+        there && self.fresh_until.is_some_and(|until| now < until)
+    }
+
+    /// Are the series to be seen at this moment?
+    pub(super) fn is_visible(&self, now: Instant) -> bool {
+        self.is_fresh(now) && self.hidden_until.is_none_or(|until| now >= until)
     }
 
     /// What a scrape takes.
@@ -244,18 +269,15 @@ impl Outcome {
     }
 }
 
-/// Logs, once for each time a set appears, the families that are not shown as they were declared.
-fn retyped(declared: &Declared, families: &[Arc<Family>]) -> u64 {
-    let mut count = 0;
-    for (claim, family) in declared.claims.iter().zip(families) {
-        let (name, set) = (&claim.name, &declared.name);
-        if family.is_blocked() {
-            tracing::warn!(%name, %set, "a family is kept off the page: another one owns one of its names");
-        } else if family.kind != claim.kind {
-            count += 1;
-            let (declared, shown) = (claim.kind, family.kind);
-            tracing::warn!(%name, %set, ?declared, ?shown, "a family is shown under the type of the first who sent it");
-        }
-    }
-    count
+/// The families of a set that appears now that are not shown as they were declared.
+fn clashes(declared: &Declared, families: &[Arc<Family>]) -> Vec<Clash> {
+    let pairs = declared.claims.iter().zip(families);
+    let clashing = pairs.filter(|(claim, family)| family.is_blocked() || family.kind != claim.kind);
+    clashing
+        .map(|(claim, family)| Clash {
+            family: claim.name.clone(),
+            declared: claim.kind,
+            shown: (!family.is_blocked()).then_some(family.kind),
+        })
+        .collect()
 }

@@ -4,7 +4,7 @@
 //! series, so that is what is stored: one text for the whole set, the end of each series in it,
 //! and eight bytes a value. Labels are sorted, so two series are the same when their texts are.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use protocol::AgentName;
 use protocol::Labels;
@@ -29,6 +29,12 @@ impl Identity {
         fixed.push(("job".to_owned(), job.to_owned()));
         fixed.sort();
         Self { fixed }
+    }
+
+    /// What it adds to each series, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.fixed.iter().map(|(name, value)| name.len() + value.len() + 4).sum()
     }
 
     /// No labels: for what the aggregator itself adds.
@@ -73,10 +79,10 @@ impl Declared {
         self.ends.is_empty()
     }
 
-    /// How many bytes its text takes.
+    /// How many bytes of text a series takes, on average, rounded up.
     #[must_use]
-    pub fn text_bytes(&self) -> usize {
-        self.text.len()
+    pub fn prefix_bytes(&self) -> usize {
+        self.text.len().div_ceil(self.ends.len().max(1))
     }
 
     /// The numbers of a family's series.
@@ -93,26 +99,6 @@ impl Declared {
         let start = if series == 0 { 0 } else { end(series - 1) };
         self.text.get(start..end(series)).unwrap_or_default()
     }
-
-    /// A series of this set that one of the others has as well, and the name of that other.
-    #[must_use]
-    pub fn first_shared<'a>(&self, others: impl Iterator<Item = &'a Self>) -> Option<(String, &'a str)> {
-        let mut mine: HashMap<&str, Vec<usize>> = HashMap::new();
-        for (at, claim) in self.claims.iter().enumerate() {
-            mine.entry(&claim.name).or_default().push(at);
-        }
-        for other in others {
-            for (theirs, claim) in other.claims.iter().enumerate() {
-                let Some(mine) = mine.get(&*claim.name) else { continue };
-                let taken: HashSet<&[u8]> = other.series_of(theirs).map(|series| other.prefix(series)).collect();
-                let mut series = mine.iter().flat_map(|at| self.series_of(*at)).map(|series| self.prefix(series));
-                if let Some(shared) = series.find(|series| taken.contains(series)) {
-                    return Some((String::from_utf8_lossy(shared).trim_end().to_owned(), &other.name));
-                }
-            }
-        }
-        None
-    }
 }
 
 /// Builds a set out of its `declare` lines.
@@ -121,6 +107,7 @@ pub struct Builder {
     name: Box<str>,
     identity: Identity,
     claims: Vec<Claim>,
+    names: HashSet<Box<str>>,
     firsts: Vec<u32>,
     text: Vec<u8>,
     ends: Vec<u32>,
@@ -130,7 +117,15 @@ impl Builder {
     /// A set of this name without series.
     #[must_use]
     pub fn new(name: &str, identity: Identity) -> Self {
-        Self { name: name.into(), identity, claims: vec![], firsts: vec![], text: vec![], ends: vec![] }
+        Self {
+            name: name.into(),
+            identity,
+            claims: vec![],
+            names: HashSet::new(),
+            firsts: vec![],
+            text: vec![],
+            ends: vec![],
+        }
     }
 
     /// How many series it has so far.
@@ -145,15 +140,22 @@ impl Builder {
         self.ends.is_empty()
     }
 
-    /// How many bytes its text takes so far.
+    /// The family that goes on, or was the last.
     #[must_use]
-    pub fn text_bytes(&self) -> usize {
-        self.text.len()
+    pub fn last_family(&self) -> Option<&str> {
+        self.claims.last().map(|claim| &*claim.name)
     }
 
     /// Adds the families of a checked line.
-    pub fn add(&mut self, line: &Declare) {
+    ///
+    /// # Errors
+    /// The family whose series do not stand together.
+    pub fn add(&mut self, line: &Declare) -> Result<(), String> {
         for family in &line.families {
+            let goes_on = self.last_family() == Some(&family.name);
+            if !goes_on && !self.names.insert(family.name.as_str().into()) {
+                return Err(family.name.clone());
+            }
             self.family(Claim {
                 name: family.name.as_str().into(),
                 kind: family.kind,
@@ -164,6 +166,7 @@ impl Builder {
                 self.series(&family.name, &series.suffix, series.labels.iter());
             }
         }
+        Ok(())
     }
 
     /// Goes on with a family; a new one unless it is the one before.
@@ -262,7 +265,7 @@ mod tests {
                 series: vec![Series { suffix: String::new(), labels: Labels::of(labels) }],
             })
             .collect();
-        builder.add(&Declare { set: 1, name: name.into(), job: None, offset: 0, total: 0, families });
+        builder.add(&Declare { set: 1, name: name.into(), job: None, offset: 0, total: 0, families })?;
         builder.finish()
     }
 
@@ -282,14 +285,10 @@ mod tests {
 
     #[test]
     fn a_series_that_stands_twice_is_found() {
-        let twice = set("s", &[("x", &[("a", "1"), ("b", "2")]), ("y", &[]), ("x", &[("b", "2"), ("a", "1")])]);
+        let twice = set("s", &[("y", &[]), ("x", &[("a", "1"), ("b", "2")]), ("x", &[("b", "2"), ("a", "1")])]);
         assert_eq!(twice.unwrap_err(), r#"x{a="1",b="2",instance="huginn",job="node",zone="a"}"#);
-        let one = set("s", &[("x", &[("a", "1")]), ("y", &[])]).unwrap();
-        let other = set("t", &[("y", &[("a", "1")]), ("x", &[])]).unwrap();
-        assert_eq!(one.first_shared([&other].into_iter()), None);
-        let same = set("t", &[("x", &[("a", "1")])]).unwrap();
-        let shared = r#"x{a="1",instance="huginn",job="node",zone="a"}"#.to_owned();
-        assert_eq!(one.first_shared([&other, &same].into_iter()), Some((shared, "t")));
+        let apart = set("s", &[("x", &[("a", "1")]), ("y", &[]), ("x", &[("a", "2")])]);
+        assert_eq!(apart.unwrap_err(), "x", "a family's series stand together");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use protocol::{AgentName, Labels};
@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 
 use super::agent::{Agent, Facts, Presence};
 use super::{EXPECT_FOR, Fleet, Moment};
-use std::sync::PoisonError;
 
 const FILE: &str = "agents.json";
 /// 20,000 agents with a kilobyte of labels each, and room to spare.
@@ -45,6 +44,7 @@ struct Contents {
 #[derive(Debug, Clone)]
 pub struct KnownFile {
     dir: PathBuf,
+    writing: Arc<Mutex<()>>,
 }
 
 impl KnownFile {
@@ -57,7 +57,7 @@ impl KnownFile {
         let probe = dir.join(".probe");
         File::create(&probe)?;
         fs::remove_file(&probe)?;
-        Ok(Self { dir: dir.to_owned() })
+        Ok(Self { dir: dir.to_owned(), writing: Arc::default() })
     }
 
     /// What was kept. A damaged file is set aside, and named in the log.
@@ -90,7 +90,9 @@ impl KnownFile {
     pub fn save(&self, agents: &[KnownAgent]) -> io::Result<()> {
         let agents = serde_json::to_string(agents)?;
         let contents = Contents { version: 1, crc32: crc32fast::hash(agents.as_bytes()), agents };
-        let temporary = self.dir.join(format!("{FILE}.new"));
+        // Two processes that share a directory by mistake must not write one file together.
+        let temporary = self.dir.join(format!("{FILE}.{}.new", std::process::id()));
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut file = File::create(&temporary)?;
         file.write_all(&serde_json::to_vec(&contents)?)?;
         file.sync_all()?;
@@ -118,8 +120,9 @@ impl Fleet {
             let state = agent.lock();
             let forget_at_ms = match state.presence {
                 Presence::Gone { forget_at } => Some(now.wall_ms + millis(forget_at.duration_since(now.instant))),
+                Presence::Expected { .. } => None,
                 // The page says already that it is gone, though no tick has noticed.
-                Presence::Leaving { until } if now.instant >= until => Some(now.wall_ms + millis(self.rules.tombstone)),
+                _ if !state.is_fresh(now.instant) => Some(now.wall_ms + millis(self.rules.tombstone)),
                 _ => None,
             };
             let facts = &state.facts;

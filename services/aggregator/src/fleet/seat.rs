@@ -49,27 +49,34 @@ impl Seat {
         let is_first = !state.has_pushed;
         let outcome = state.show(self.id, push, &self.fleet.families);
         state.acked.1.live = state.acked.1.live.max(seq);
+        if let Presence::Connected(connected) = &state.presence {
+            state.fresh_until = Some(now.instant + limits::silence_after(connected.interval));
+        }
         state.facts.last_seen_ms = now.wall_ms;
         state.facts.clock_offset_ms = offset_ms;
         state.facts.samples += outcome.visible + outcome.conflict;
         state.facts.dropped_conflict += outcome.conflict;
         drop(state);
         if is_first {
-            self.fleet.touch();
+            self.fleet.make_room();
         }
         Some(outcome)
     }
 
-    /// Counts a push that is late, of which nothing is kept.
-    pub fn drop_late(&self, stream: Stream, seq: u64, samples: u64) {
+    /// Counts a push that is late, of which nothing is kept. False: another connection has the
+    /// name now.
+    #[must_use]
+    pub fn drop_late(&self, stream: Stream, seq: u64, samples: u64) -> bool {
         let mut state = self.agent.lock();
-        if state.is_seated(self.id) {
+        let is_seated = state.is_seated(self.id);
+        if is_seated {
             let acked = &mut state.acked.1;
             let acked = if stream == Stream::Live { &mut acked.live } else { &mut acked.late };
             *acked = seq.max(*acked);
             state.facts.samples += samples;
             state.facts.dropped_late += samples;
         }
+        is_seated
     }
 
     /// Takes a retired set off the page.

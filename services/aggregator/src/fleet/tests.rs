@@ -58,8 +58,10 @@ struct Model {
     /// Values of the sets that are shown, and whether this connection put them there.
     shown: BTreeMap<usize, (f64, bool)>,
     has_pushed: bool,
-    /// When its series go, and when its tombstone does.
+    /// When its connection's grace is over, until when what it showed is fresh, and when its
+    /// tombstone goes.
     until: Option<Duration>,
+    fresh_until: Option<Duration>,
     forget_at: Option<Duration>,
 }
 
@@ -83,7 +85,7 @@ fn declared(seat: &Seat, set: usize) -> Arc<Declared> {
     };
     let families = if set == 0 { vec![family("a", &[])] } else { vec![family("a", &[("l", "1")]), family("b", &[])] };
     let mut builder = Builder::new(&format!("set{set}"), seat.identity().clone());
-    builder.add(&Declare { set: 1, name: String::new(), job: None, offset: 0, total: 0, families });
+    builder.add(&Declare { set: 1, name: String::new(), job: None, offset: 0, total: 0, families }).unwrap();
     Arc::new(builder.finish().unwrap())
 }
 
@@ -113,29 +115,7 @@ impl World {
     fn take(&mut self, step: Step) {
         let (now, elapsed) = (self.now(), self.elapsed);
         match step {
-            Step::Enter { agent } => {
-                let (commands, _inbox) = mpsc::channel(1);
-                let newcomer = Newcomer {
-                    name: AgentName::parse(&format!("h{agent}")).unwrap(),
-                    process: Process { session: "s".into(), incarnation: 1 },
-                    peer: "192.0.2.1:1".parse().unwrap(),
-                    interval: INTERVAL,
-                    ephemeral: false,
-                    shown_elsewhere: Duration::ZERO,
-                    labels: Labels::default(),
-                    info: Labels::default(),
-                    commands,
-                };
-                let Entry::In(seat, _) = self.fleet.enter(&newcomer, now, true) else { panic!("the same session") };
-                let model = &mut self.agents[agent];
-                if model.until.is_some_and(|until| elapsed >= until) {
-                    // Nobody looked in between; what was over is not shown again.
-                    model.settle(elapsed);
-                }
-                model.seat = Some(seat);
-                (model.until, model.forget_at) = (None, None);
-                model.shown.values_mut().for_each(|(_, mine)| *mine = false);
-            }
+            Step::Enter { agent } => self.enter(agent),
             Step::Push { agent, sets } => {
                 let model = &mut self.agents[agent];
                 let Some(seat) = &model.seat else { return };
@@ -157,6 +137,7 @@ impl World {
                 }
                 self.visible += seat.show(1, 0, push, now).expect("its seat").visible;
                 model.has_pushed = true;
+                model.fresh_until = Some(elapsed + limits::silence_after(INTERVAL));
             }
             Step::Retire { agent, set } => {
                 let model = &mut self.agents[agent];
@@ -170,6 +151,10 @@ impl World {
                 let Some(seat) = model.seat.take() else { return };
                 seat.leave(bye, now);
                 model.until = Some(if bye { elapsed } else { elapsed + INTERVAL });
+                if bye {
+                    model.shown.clear();
+                    model.fresh_until = None;
+                }
                 // A tombstone's time counts from when the series go; without a bye, the tick notices.
                 model.forget_at = bye.then_some(elapsed + TOMBSTONE);
             }
@@ -181,9 +166,42 @@ impl World {
         }
     }
 
+    fn enter(&mut self, agent: usize) {
+        let now = self.now();
+        let newcomer = Newcomer {
+            name: AgentName::parse(&format!("h{agent}")).unwrap(),
+            process: Process { session: "s".into(), incarnation: 1 },
+            peer: "192.0.2.1:1".parse().unwrap(),
+            interval: INTERVAL,
+            ephemeral: false,
+            shown_elsewhere: Duration::ZERO,
+            labels: Labels::default(),
+            info: Labels::default(),
+            connection: crate::link::Incumbent::of_nobody(),
+        };
+        let seat = match self.fleet.enter(&newcomer, now, None) {
+            Entry::In(seat, _) => seat,
+            // Too many take-overs: the incumbent is asked, and does not answer.
+            Entry::Probe { id, .. } => match self.fleet.enter(&newcomer, now, Some(id)) {
+                Entry::In(seat, _) => seat,
+                other => panic!("nobody else wants the name: {other:?}"),
+            },
+            Entry::Refused(..) => panic!("the same session"),
+        };
+        let model = &mut self.agents[agent];
+        // What was over, or soon will be, is not kept any longer by a bare hello.
+        if let Some(until) = model.until {
+            model.fresh_until = model.fresh_until.map(|fresh| fresh.min(until));
+        }
+        model.seat = Some(seat);
+        (model.until, model.forget_at) = (None, None);
+        model.shown.values_mut().for_each(|(_, mine)| *mine = false);
+    }
+
     fn check(&self) -> Result<(), TestCaseError> {
         for (agent, model) in self.agents.iter().enumerate() {
-            let is_over = model.until.is_some_and(|until| self.elapsed >= until);
+            let is_over = model.until.is_some_and(|until| self.elapsed >= until)
+                || model.fresh_until.is_none_or(|until| self.elapsed >= until);
             let view = self.fleet.view_one(&format!("h{agent}"), self.now());
             let mut expected: Vec<String> = Vec::new();
             if !is_over && model.has_pushed {
@@ -204,7 +222,7 @@ impl World {
             }
             prop_assert_eq!(&found, &expected, "h{}", agent);
             if let Some(view) = &view {
-                prop_assert_eq!(view.is_up, model.seat.is_some() || (model.until.is_some() && !is_over));
+                prop_assert_eq!(view.is_up, (model.seat.is_some() || model.until.is_some()) && !is_over);
             }
             prop_assert!(view.is_some() || !model.has_pushed, "a name that was heard has a tombstone");
         }
@@ -216,7 +234,10 @@ impl World {
 impl Model {
     /// What a look at the clock does.
     fn settle(&mut self, elapsed: Duration) {
-        if self.until.is_some_and(|until| elapsed >= until) && self.seat.is_none() {
+        let is_over = |until: &Option<Duration>| until.is_none_or(|until| elapsed >= until);
+        let has_left = self.seat.is_none() && self.until.is_some();
+        if has_left && (is_over(&self.until) || is_over(&self.fresh_until)) {
+            self.until = Some(Duration::ZERO);
             self.shown.clear();
             let forget_at = *self.forget_at.get_or_insert(elapsed + TOMBSTONE);
             if elapsed >= forget_at {

@@ -15,7 +15,7 @@ use super::{Fleet, Moment};
 pub struct AgentView {
     /// Its name.
     pub name: AgentName,
-    /// Is it connected, or was so a moment ago?
+    /// Is it connected, or was so a moment ago, and what it pushed last still fresh?
     pub is_up: bool,
     /// Where it calls from, while connected.
     pub peer: Option<SocketAddr>,
@@ -68,10 +68,10 @@ fn view(agent: &Arc<Agent>, now: Moment) -> Option<AgentView> {
     if !state.has_pushed || matches!(state.presence, Presence::Expected { until } if now.instant < until) {
         return None;
     }
-    let (is_up, peer, interval) = match &state.presence {
-        Presence::Connected(connected) => (true, Some(connected.peer), Some(connected.interval)),
-        Presence::Leaving { until } => (now.instant < *until, None, None),
-        Presence::Expected { .. } | Presence::Gone { .. } => (false, None, None),
+    let is_up = state.is_fresh(now.instant);
+    let (peer, interval) = match &state.presence {
+        Presence::Connected(connected) => (Some(connected.peer), Some(connected.interval)),
+        _ => (None, None),
     };
     let shown = if state.is_visible(now.instant) { state.shown() } else { Vec::new() };
     Some(AgentView { name: agent.name.clone(), is_up, peer, interval, facts: state.facts.clone(), shown })

@@ -1,5 +1,5 @@
 //! The accept loop of HTTP. warp's own server has no limit on connections and no patience limit
-//! on request heads, so its filters are served from here.
+//! on request heads, so its filters are served from here, on a thread of their own.
 
 use std::io;
 use std::sync::Arc;
@@ -9,20 +9,18 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinSet;
 
+use super::crowd::Crowd;
 use super::patient::Patient;
 use super::{Context, routes};
 use crate::accept;
-use crate::link::Shared;
 use crate::stop::Stop;
 
-/// Open HTTP connections: scrapers, browsers, health checks.
-const CONNECTIONS_MAX: usize = 512;
-/// A request's head must be whole by then; also how long an idle connection is kept. Longer than
-/// the usual scrape intervals, so that Prometheus need not connect anew.
-const HEAD_WITHIN: Duration = Duration::from_secs(75);
+/// A request's head must be whole by then; also how long an idle connection is kept. A scraper
+/// that comes less often connects anew, which costs it nothing to speak of.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
 /// Longest request head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// What is being sent may take so long once the process is told to stop.
@@ -33,52 +31,58 @@ const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
 /// Serves HTTP on a thread of its own until `stop`. On the runtime of the link, each piece of a
 /// page would wait behind every agent that has just pushed: with all of them pushing as fast as
 /// they can, a scrape took 4 to 57 s there.
-pub async fn thread(listener: TcpListener, scrapes_max: usize, shared: Arc<Shared>, stop: Stop) {
-    let (ended, wait) = oneshot::channel();
+pub async fn thread(listener: TcpListener, context: Arc<Context>, stop: Stop) {
+    let (ended, wait) = oneshot::channel::<()>();
     let start = || -> io::Result<()> {
         let listener = listener.into_std()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("http".to_owned()).spawn(move || {
             runtime.block_on(async {
                 match TcpListener::from_std(listener) {
-                    Ok(listener) => serve(listener, scrapes_max, shared, stop).await,
+                    Ok(listener) => serve(listener, context, stop).await,
                     Err(error) => tracing::error!(%error, "HTTP cannot be served"),
                 }
             });
             // A piece of a page that is being written must not hold up the end.
             runtime.shutdown_background();
-            let _nobody_may_wait = ended.send(());
+            drop(ended);
         })?;
         Ok(())
     };
     if let Err(error) = start() {
         tracing::error!(%error, "HTTP cannot be served");
     }
-    // An error means that the thread is gone, which is the same.
-    let _ended = wait.await;
+    // Nothing is ever sent: the other end is dropped when the thread is gone, however it went.
+    let _gone = wait.await;
 }
 
 /// Serves HTTP until `stop`; then finishes what is being sent, within a grace period.
-async fn serve(listener: TcpListener, scrapes_max: usize, shared: Arc<Shared>, mut stop: Stop) {
-    let context = Arc::new(Context::new(Arc::clone(&shared), scrapes_max));
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+async fn serve(listener: TcpListener, context: Arc<Context>, mut stop: Stop) {
+    let telemetry = Arc::clone(&context.shared.telemetry);
+    let mut crowd = Crowd::new();
     let mut connections = JoinSet::new();
     loop {
         let (stream, _peer) = tokio::select! {
-            accepted = accept::next(&listener, || shared.telemetry.accept_error("http")) => accepted,
+            accepted = accept::next(&listener, || telemetry.accept_error("http")) => accepted,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             () = stop.requested() => break,
         };
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            shared.telemetry.http_refused.inc();
-            continue;
-        };
-        let (context, shared, stop) = (Arc::clone(&context), Arc::clone(&shared), stop.clone());
+        let (place, turned_away) = crowd.enter().await;
+        if turned_away {
+            telemetry.http_refused.inc();
+        }
+        let Some(place) = place else { continue };
+        let (context, stop) = (Arc::clone(&context), stop.clone());
         connections.spawn(async move {
-            shared.telemetry.http_connections.inc();
-            connection(stream, context, stop).await;
-            shared.telemetry.http_connections.dec();
-            drop(slot);
+            context.shared.telemetry.http_connections.inc();
+            let held = place.slot;
+            tokio::select! {
+                () = connection(stream, &context, place.has_asked, stop) => {}
+                // An error means that nobody will ever need this place.
+                Ok(()) = place.leave => {}
+            }
+            context.shared.telemetry.http_connections.dec();
+            drop::<OwnedSemaphorePermit>(held);
         });
     }
     drop(listener);
@@ -87,8 +91,9 @@ async fn serve(listener: TcpListener, scrapes_max: usize, shared: Arc<Shared>, m
 }
 
 /// One connection, with any number of requests.
-async fn connection(stream: TcpStream, context: Arc<Context>, mut stop: Stop) {
-    let service = TowerToHyperService::new(warp::service(routes(context)));
+async fn connection(stream: TcpStream, context: &Arc<Context>, has_asked: super::crowd::HasAsked, mut stop: Stop) {
+    let filter = routes(Arc::clone(context), has_asked);
+    let service = TowerToHyperService::new(warp::service(filter));
     let io = TokioIo::new(Patient::new(stream, WRITE_STALL_MAX));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -104,6 +109,12 @@ async fn connection(stream: TcpStream, context: Arc<Context>, mut stop: Stop) {
         }
     };
     if let Err(error) = ended {
+        // hyper has answered these by itself.
+        if error.is_parse_too_large() {
+            context.shared.telemetry.request("unreadable", 431);
+        } else if error.is_parse() {
+            context.shared.telemetry.request("unreadable", 400);
+        }
         tracing::debug!(%error, "an HTTP connection ended early");
     }
 }

@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use protocol::declare::Unfit;
-use protocol::frame::{Declare, Failed, Push, RefuseCode, Values};
+use protocol::frame::{Declare, Failed, Family, Push, RefuseCode, Series, Values};
 use protocol::is_absent;
 
 use crate::fleet::Moment;
 use crate::fleet::agent::PushedSet;
 use crate::fleet::declared::{Builder, Declared, Identity};
+
+/// What a series takes besides its text: where it ends, and its value.
+const SERIES_OVERHEAD: usize = 16;
+/// What a family takes besides its text: its claim, and its place on the page.
+const FAMILY_OVERHEAD: usize = 256;
 
 fn unfit<T>(code: RefuseCode, reason: String) -> Result<T, Unfit> {
     Err(Unfit { code, reason })
@@ -22,20 +27,44 @@ pub(super) struct HalfDeclared {
     job: Option<String>,
     total: u64,
     builder: Builder,
+    identity_bytes: usize,
+    cost: usize,
 }
 
 impl HalfDeclared {
     pub(super) fn new(first: &Declare, identity: Identity) -> Self {
+        let identity_bytes = identity.bytes();
         let builder = Builder::new(&first.name, identity);
-        Self { set: first.set, name: first.name.clone(), job: first.job.clone(), total: first.total, builder }
+        let (name, job) = (first.name.clone(), first.job.clone());
+        Self { set: first.set, name, job, total: first.total, builder, identity_bytes, cost: 0 }
     }
 
     pub(super) fn set(&self) -> u64 {
         self.set
     }
 
-    pub(super) fn text_bytes(&self) -> usize {
-        self.builder.text_bytes()
+    pub(super) fn len(&self) -> usize {
+        self.builder.len()
+    }
+
+    /// What a line will take as text, about: its names and labels, those that every series of the
+    /// agent gets, and the families' own.
+    pub(super) fn cost(&self, line: &Declare) -> usize {
+        let labels =
+            |series: &Series| series.labels.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>();
+        let family = |family: &Family| {
+            let each = family.name.len() + self.identity_bytes + SERIES_OVERHEAD;
+            let series = family.series.iter().map(|series| each + series.suffix.len() + labels(series)).sum::<usize>();
+            let goes_on = self.builder.last_family() == Some(&family.name);
+            let own = family.name.len() + family.help.len() + family.unit.len() + FAMILY_OVERHEAD;
+            series + if goes_on { 0 } else { own }
+        };
+        line.families.iter().map(family).sum()
+    }
+
+    /// What all lines so far took.
+    pub(super) fn total_cost(&self) -> usize {
+        self.cost
     }
 
     pub(super) fn is_whole(&self) -> bool {
@@ -62,8 +91,10 @@ impl HalfDeclared {
         if adds == 0 && self.total > 0 {
             return unfit(RefuseCode::WrongLength, format!("a line of set {set} declares no series"));
         }
-        self.builder.add(line);
-        Ok(())
+        self.cost += self.cost(line);
+        self.builder.add(line).or_else(|family| {
+            unfit(RefuseCode::Duplicate, format!("the series of family {family} do not stand together in set {set}"))
+        })
     }
 
     pub(super) fn finish(self) -> Result<Declared, Unfit> {

@@ -8,12 +8,12 @@ use protocol::declare::check_hello;
 use protocol::frame::{Acked, Hello, Limits, RefuseCode, Welcome};
 use protocol::{ToAgent, ToAggregator, VERSION, limits};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
+use super::incumbent::{Incumbent, Life};
 use super::session::{Ended, Session};
 use super::wire::Wire;
-use super::{Shared, ToConnection, moment};
+use super::{Shared, moment};
 use crate::fleet::naming::Process;
 use crate::fleet::seat::Seat;
 use crate::fleet::{Entry, Newcomer};
@@ -24,12 +24,15 @@ const LATE_RATE: f64 = 10.0;
 /// When somebody whose name is taken may ask again.
 const NAME_RETRY: Duration = Duration::from_secs(5);
 
+/// How often a newcomer asks for a name that changes hands meanwhile.
+const ENTER_TRIES: usize = 4;
+
 /// Reads the `hello`, finds a seat, says `welcome`. Gives the clamped interval too.
 pub(super) async fn greet<IO>(
     wire: &mut Wire<'_, IO>,
     peer: SocketAddr,
     shared: &Arc<Shared>,
-    commands: mpsc::Sender<ToConnection>,
+    connection: Incumbent,
     mut stop: Stop,
 ) -> Result<(Session, Duration), Ended>
 where
@@ -55,7 +58,7 @@ where
         shown_elsewhere: Duration::from_millis(hello.shown_elsewhere_ms),
         labels: hello.labels.clone(),
         info: hello.info.clone(),
-        commands,
+        connection,
     };
     let (seat, acked) = find_seat(&newcomer, shared).await?;
     let series_max = shared.fleet.rules().series_per_agent_max;
@@ -103,28 +106,28 @@ where
 
 /// Enters the fleet; where somebody else has the name, asks for a sign of life first.
 async fn find_seat(newcomer: &Newcomer, shared: &Shared) -> Result<(Seat, Acked), Ended> {
-    let mut force = false;
-    loop {
-        match shared.fleet.enter(newcomer, moment(), force) {
+    let mut dead = None;
+    for _ in 0..ENTER_TRIES {
+        let (id, connection, peer) = match shared.fleet.enter(newcomer, moment(), dead) {
             Entry::In(seat, acked) => return Ok((seat, acked)),
             Entry::Refused(code, reason) => return Err(Ended::refused(code, reason).retry_after(NAME_RETRY)),
-            Entry::Probe { incumbent, peer } => {
-                if is_alive(&incumbent).await {
-                    let reason = format!("another agent called {} is connected from {peer}", newcomer.name);
-                    return Err(Ended::refused(RefuseCode::NameInUse, reason).retry_after(NAME_RETRY));
+            Entry::Probe { id, connection, peer, is_fight } => {
+                if is_fight && shared.may_warn() {
+                    let (agent, first, second) = (&newcomer.name, peer, newcomer.peer);
+                    tracing::warn!(%agent, %first, %second, "two hosts with one identity displace each other; is one a clone of the other?");
                 }
-                force = true;
+                (id, connection, peer)
             }
+        };
+        match connection.ask().await {
+            Life::Alive => {
+                let reason = format!("another agent called {} is connected from {peer}", newcomer.name);
+                return Err(Ended::refused(RefuseCode::NameInUse, reason).retry_after(NAME_RETRY));
+            }
+            Life::Dead => dead = Some(id),
+            Life::Gone => {}
         }
     }
-}
-
-/// Asks a connection for a sign of life, for a second.
-async fn is_alive(incumbent: &mpsc::Sender<ToConnection>) -> bool {
-    let (answer, answered) = oneshot::channel();
-    // A full queue is a hung connection, a closed one a dead one.
-    if incumbent.try_send(ToConnection::Probe(answer)).is_err() {
-        return false;
-    }
-    matches!(timeout(limits::INCUMBENT_WITHIN, answered).await, Ok(Ok(())))
+    let reason = format!("many connections want the name {} at this moment", newcomer.name);
+    Err(Ended::refused(RefuseCode::NameInUse, reason).retry_after(NAME_RETRY))
 }

@@ -1,7 +1,7 @@
 //! What an agent's frames mean: a state machine without I/O. Frames and moments go in, answers
 //! and changes of the fleet come out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,9 @@ use protocol::{AgentName, ToAgent, ToAggregator, limits};
 
 use super::Shared;
 use super::assembly::{HalfDeclared, HalfPush};
+use super::duplicates::Declarations;
 use crate::fleet::Moment;
+use crate::fleet::agent::Clash;
 use crate::fleet::declared::Declared;
 use crate::fleet::delay::Clocks;
 use crate::fleet::room::Share;
@@ -21,7 +23,10 @@ use crate::telemetry::Telemetry;
 
 /// Text of declarations that an agent may keep for each series granted to it, on average.
 /// Ordinary series take 60 to 150 bytes.
-const TEXT_BYTES_PER_SERIES: usize = 512;
+const TEXT_BYTES_PER_SERIES: usize = 256;
+
+/// Most families of a connection whose clashes are logged.
+const TOLD_MAX: usize = 100;
 
 /// Why a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,18 +94,24 @@ pub struct Session {
     shared: Arc<Shared>,
     interval: Duration,
     clocks: Clocks,
-    sets: HashMap<u64, Arc<Declared>>,
+    sets: Sets,
     /// The highest set number so far; a new one must be higher.
     set_max: u64,
     /// This connection's part of the room for series.
     room: Share,
-    text_bytes: usize,
+    /// What its declared names and labels take of the room for them, in bytes.
+    text: Share,
+    declarations: Declarations,
     declaring: Option<HalfDeclared>,
     pushing: Option<HalfPush>,
     /// What was safe when the connection began, and the highest number of each stream since.
     safe: Acked,
     last: Acked,
-    pushes: u64,
+    shown: u64,
+    /// When the freshest shown push was measured, by the agent's clock that never steps.
+    freshest_ms: i64,
+    /// Families of which a clash was logged.
+    told: HashSet<Box<str>>,
 }
 
 impl Session {
@@ -111,16 +122,19 @@ impl Session {
             seat,
             interval,
             clocks: Clocks::new(now.instant, hello.mono_ms),
-            sets: HashMap::new(),
+            sets: Sets::default(),
             set_max: 0,
             room: shared.fleet.room().share(),
+            text: shared.text.share(),
+            declarations: Declarations::default(),
             shared,
-            text_bytes: 0,
             declaring: None,
             pushing: None,
             safe,
             last: Acked::default(),
-            pushes: 0,
+            shown: 0,
+            freshest_ms: i64::MIN,
+            told: HashSet::new(),
         }
     }
 
@@ -130,10 +144,10 @@ impl Session {
         self.seat.name()
     }
 
-    /// How many pushes were taken in whole.
+    /// How many pushes were shown. Late ones are no sign that anything is fresh.
     #[must_use]
-    pub fn pushes(&self) -> u64 {
-        self.pushes
+    pub fn shown(&self) -> u64 {
+        self.shown
     }
 
     /// Gives up the name.
@@ -176,7 +190,7 @@ impl Session {
 
     fn open_push(&mut self, frame: &str) -> Result<PushAndSets<'_>, Ended> {
         match &mut self.pushing {
-            Some(push) => Ok(PushAndSets { push, sets: &self.sets }),
+            Some(push) => Ok(PushAndSets { push, sets: &self.sets.declared }),
             None => Err(Ended::refused(RefuseCode::Unexpected, format!("{frame} without a push"))),
         }
     }
@@ -187,30 +201,38 @@ impl Session {
             self.begin_set(line)?;
         }
         let Some(half) = &mut self.declaring else { return Ok(()) };
-        half.add(line)?;
+        let before = half.len();
+        // Room is taken before it is filled, and for what has come, not for what was promised.
+        let cost = half.cost(line);
         let granted = self.shared.fleet.rules().series_per_agent_max;
-        if self.text_bytes + half.text_bytes() > granted.saturating_mul(TEXT_BYTES_PER_SERIES) {
-            let reason = format!("the declared labels take more than {TEXT_BYTES_PER_SERIES} bytes a granted series");
+        if self.text.held() + cost > granted.saturating_mul(TEXT_BYTES_PER_SERIES) {
+            let reason =
+                format!("the declared names and labels take more than {TEXT_BYTES_PER_SERIES} bytes a granted series");
             return Err(Ended::refused(RefuseCode::Limit, reason));
+        }
+        if !self.text.resize(self.text.held() + cost) {
+            return Err(no_room("declared names and labels", "FLEETGAUGE_MAX_DECLARED"));
+        }
+        half.add(line)?;
+        if !self.room.resize(self.room.held() + half.len() - before) {
+            return Err(no_room("series", "FLEETGAUGE_MAX_SERIES"));
         }
         if !half.is_whole() {
             return Ok(());
         }
         let Some(half) = self.declaring.take() else { return Ok(()) };
-        let set = half.set();
-        let declared = half.finish()?;
+        let (set, cost) = (half.set(), half.total_cost());
+        let declared = Arc::new(half.finish()?);
         // A set replaces the one of its name, so only sets of other names can share a series with it.
-        let others = self.sets.values().map(AsRef::as_ref).filter(|other| other.name != declared.name);
-        if let Some((series, other)) = declared.first_shared(others) {
+        if let Err((series, other)) = self.declarations.add(set, &declared, &self.sets.declared) {
             let reason = format!("{series} stands in set {other:?} and in set {:?}", declared.name);
             return Err(Ended::refused(RefuseCode::Duplicate, reason));
         }
-        self.text_bytes += declared.text_bytes();
-        self.sets.insert(set, Arc::new(declared));
+        self.sets.insert(set, declared, cost);
         Ok(())
     }
 
-    /// Checks the first line of a declaration, and makes room for all of it.
+    /// Checks the first line of a declaration.
     fn begin_set(&mut self, line: &Declare) -> Result<(), Ended> {
         if line.set <= self.set_max {
             let reason =
@@ -224,14 +246,9 @@ impl Session {
                 format!("more than {granted} series; FLEETGAUGE_MAX_SERIES_PER_AGENT of the aggregator allows no more");
             return Err(Ended::refused(RefuseCode::Limit, reason));
         }
-        if self.sets.len() >= limits::SETS_PER_AGENT_MAX {
+        if self.sets.declared.len() >= limits::SETS_PER_AGENT_MAX {
             let reason = format!("more than {} sets", limits::SETS_PER_AGENT_MAX);
             return Err(Ended::refused(RefuseCode::Limit, reason));
-        }
-        if !self.room.resize(total) {
-            let reason =
-                "all agents together have as many series as FLEETGAUGE_MAX_SERIES of the aggregator allows".to_owned();
-            return Err(Ended::refused(RefuseCode::Overloaded, reason).retry_after(Duration::from_secs(30)));
         }
         self.set_max = line.set;
         let identity = match &line.job {
@@ -243,13 +260,14 @@ impl Session {
     }
 
     fn retire(&mut self, retire: &Retire) -> Result<(), Ended> {
-        let Some(declared) = self.sets.remove(&retire.set) else {
+        let Some((declared, cost)) = self.sets.remove(retire.set) else {
             return Err(Ended::refused(
                 RefuseCode::UnknownSet,
                 format!("set {} to retire is not declared", retire.set),
             ));
         };
-        self.text_bytes -= declared.text_bytes();
+        self.declarations.remove(retire.set, &declared);
+        let _shrinks = self.text.resize(self.text.held() - cost);
         let _shrinks = self.room.resize(self.room.held() - declared.len());
         self.seat.retire(retire.set);
         Ok(())
@@ -270,6 +288,30 @@ impl Session {
         Ok(())
     }
 
+    /// Somebody else has the name; nothing of this push counts, and it is not acknowledged.
+    fn displaced(&self, samples: u64) -> Ended {
+        self.telemetry().samples_dropped("superseded", samples);
+        Ended::refused(RefuseCode::Superseded, "another connection of this agent took over".to_owned())
+    }
+
+    /// Logs what is not shown as it was declared, each family once for a connection.
+    fn tell(&mut self, clashes: &[Clash]) {
+        for Clash { family, declared, shown } in clashes {
+            if self.told.len() >= TOLD_MAX || !self.told.insert(family.clone()) {
+                continue;
+            }
+            let agent = self.seat.name();
+            match shown {
+                Some(shown) => {
+                    tracing::warn!(%agent, %family, ?declared, ?shown, "a family is shown under the type of the first who sent it");
+                }
+                None => {
+                    tracing::warn!(%agent, %family, "a family is kept off the page: another one owns one of its names");
+                }
+            }
+        }
+    }
+
     /// Takes in the push that is open, and acknowledges it.
     fn close(&mut self, now: Moment) -> Result<ToAgent, Ended> {
         let Some(push) = self.pushing.take() else { return unexpected("end without a push") };
@@ -279,24 +321,59 @@ impl Session {
         let own_age = Duration::from_millis(u64::try_from(head.now_ms.saturating_sub(head.measured_ms)).unwrap_or(0));
         let age = own_age.saturating_add(reading.delay);
         let safe = if head.stream == Stream::Live { self.safe.live } else { self.safe.late };
-        self.pushes += 1;
+        let measured_ms = measured_mono(&head);
+        let is_late = age > limits::late_after(self.interval) || measured_ms < self.freshest_ms;
         self.telemetry().push_received(head.stream, samples);
         if head.seq <= safe {
             self.telemetry().samples_duplicate(samples);
-        } else if head.stream == Stream::Late || age > limits::late_after(self.interval) {
+        } else if head.stream == Stream::Late || is_late {
             // The place where late samples go to the history and to remote write, once there are.
-            self.seat.drop_late(head.stream, head.seq, samples);
+            if !self.seat.drop_late(head.stream, head.seq, samples) {
+                return Err(self.displaced(samples));
+            }
             self.telemetry().samples_dropped("late", samples);
         } else {
-            match self.seat.show(head.seq, reading.offset_ms, push.into_sets()?, now) {
-                Some(outcome) => self.telemetry().push_shown(outcome),
-                // Somebody took the name over; this connection is about to be told.
-                None => self.telemetry().samples_dropped("superseded", samples),
-            }
+            let Some(outcome) = self.seat.show(head.seq, reading.offset_ms, push.into_sets()?, now) else {
+                return Err(self.displaced(samples));
+            };
+            self.shown += 1;
+            self.freshest_ms = measured_ms;
+            self.telemetry().push_shown(&outcome);
+            self.tell(&outcome.clashes);
         }
         let acked = head.seq.max(safe);
         Ok(ToAgent::Ack(Ack { stream: head.stream, seq: acked }))
     }
+}
+
+/// The sets of a connection.
+#[derive(Debug, Default)]
+struct Sets {
+    declared: HashMap<u64, Arc<Declared>>,
+    /// What each took of the room for text.
+    costs: HashMap<u64, usize>,
+}
+
+impl Sets {
+    fn insert(&mut self, number: u64, declared: Arc<Declared>, cost: usize) {
+        self.declared.insert(number, declared);
+        self.costs.insert(number, cost);
+    }
+
+    fn remove(&mut self, number: u64) -> Option<(Arc<Declared>, usize)> {
+        Some((self.declared.remove(&number)?, self.costs.remove(&number)?))
+    }
+}
+
+fn no_room(what: &str, setting: &str) -> Ended {
+    let reason = format!("all agents together have as many {what} as {setting} of the aggregator allows");
+    Ended::refused(RefuseCode::Overloaded, reason).retry_after(Duration::from_secs(30))
+}
+
+/// When a push was measured, by the agent's clock that never steps.
+fn measured_mono(head: &Push) -> i64 {
+    let sent = i64::try_from(head.mono_ms).unwrap_or(i64::MAX);
+    sent.saturating_sub(head.now_ms.saturating_sub(head.measured_ms))
 }
 
 /// A push that is open, with the sets that it may speak of.

@@ -39,6 +39,8 @@ impl Inside {
             fleet: Arc::new(Fleet::new(rules)),
             name: "muninn".into(),
             buffers: Room::new(buffer),
+            text: Room::new(1 << 20),
+            warnings: Quota::new(0, Duration::from_secs(1)),
             telemetry: Arc::new(Telemetry::new(10).unwrap()),
         });
         Self { shared, stopper, stop }

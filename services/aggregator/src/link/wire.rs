@@ -8,13 +8,17 @@ use protocol::{DecodeError, LineDecoder, ToAgent, ToAggregator, encode, limits};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::Shared;
 use super::session::Ended;
-use super::{Shared, WRITE_WITHIN};
 use crate::fleet::room::Share;
 
 /// What one read may bring. A small connection reads into little, so that ten thousand idle ones
 /// cost little; a line that goes on makes room for the longest.
 const READ_BYTES: usize = 2 * 1024;
+/// A peer that takes none of our bytes for so long is given up.
+const WRITE_WITHIN: Duration = Duration::from_secs(5);
+/// How soon a connection that waits for room looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long the last words may take; the process may be stopping.
 const LAST_WORDS_WITHIN: Duration = Duration::from_millis(200);
 
@@ -24,6 +28,8 @@ pub(super) struct Wire<'a, IO> {
     io: IO,
     shared: &'a Shared,
     decoder: LineDecoder,
+    /// The longest line now.
+    line_max: usize,
     room: Share,
     /// When the line that has begun must be whole.
     line_until: Option<Instant>,
@@ -36,26 +42,30 @@ where
 {
     pub(super) fn new(io: IO, shared: &'a Shared) -> Self {
         let decoder = LineDecoder::new(limits::HELLO_BYTES_MAX);
-        Self { io, shared, decoder, room: shared.buffers.share(), line_until: None, out: Vec::new() }
+        let (line_max, room) = (limits::HELLO_BYTES_MAX, shared.buffers.share());
+        Self { io, shared, decoder, line_max, room, line_until: None, out: Vec::new() }
     }
 
     /// From now on lines may be as long as the protocol allows.
     pub(super) fn allow_long_lines(&mut self) {
+        self.line_max = limits::LINE_BYTES_MAX;
         self.decoder.set_max(limits::LINE_BYTES_MAX);
     }
 
     /// Waits for more bytes. Cancelling it loses none.
     pub(super) async fn fill(&mut self) -> Result<(), Ended> {
         let pending = self.decoder.pending();
-        // A line that has begun is read with room for the longest, in few reads; memory is only
-        // taken from the common room beyond what every connection may have.
-        let wanted = if pending == 0 { READ_BYTES } else { limits::LINE_BYTES_MAX.min(pending.max(READ_BYTES) * 4) };
-        if !self.room.resize((pending + wanted).saturating_sub(limits::HELLO_BYTES_MAX)) {
-            return Err(Ended::refused(
-                RefuseCode::Overloaded,
-                "no room for a long line now: the buffers of all connections are full".to_owned(),
-            )
-            .retry_after(Duration::from_secs(1)));
+        // A line that goes on is read with more and more room, up to what the longest may take;
+        // beyond what every connection may have, that is taken from the common room.
+        let left = self.line_max.saturating_sub(pending);
+        let wanted = if pending == 0 { READ_BYTES } else { pending.max(READ_BYTES).min(left).max(1) };
+        while !self.room.resize((pending + wanted).saturating_sub(limits::HELLO_BYTES_MAX)) {
+            // TCP holds the sender back meanwhile.
+            if self.line_until.is_some_and(|until| Instant::now() >= until) {
+                let reason = "no room for a long line: the buffers of all connections are full".to_owned();
+                return Err(Ended::refused(RefuseCode::Overloaded, reason).retry_after(Duration::from_secs(1)));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
         self.decoder.buffer().reserve(wanted);
         let read = self.io.read_buf(self.decoder.buffer());

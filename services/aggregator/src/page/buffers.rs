@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Buffers that wait to be used again; more than two scrapes' worth are given back to the system.
 const KEPT_MAX: usize = 8;
+/// Largest buffer that is kept; a piece is about 1 MB.
+const KEPT_BYTES_MAX: usize = 4 << 20;
 
 /// Where buffers wait. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -38,7 +40,7 @@ impl Drop for Buffer {
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.clear();
         let mut kept = self.home.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < KEPT_MAX && bytes.capacity() > 0 {
+        if kept.len() < KEPT_MAX && (1..=KEPT_BYTES_MAX).contains(&bytes.capacity()) {
             kept.push(bytes);
         }
     }

@@ -8,13 +8,12 @@ async fn silence_ends_a_connection_and_then_the_series() {
     let mut talk = inside.agent("a", "s", 1).await;
     talk.push(1, &[1.0, 2.0]).await;
     let start = Instant::now();
-    let reason = talk.expect_refusal("silent").await;
-    assert_eq!(reason, "no push for 3s");
-    assert_eq!(start.elapsed().as_secs(), 3);
-    // One interval of grace.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(Duration::from_millis(2_900)).await;
     assert!(inside.view("a").unwrap().is_up && !inside.page("a").is_empty());
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    let reason = talk.expect_refusal("silent").await;
+    assert_eq!(reason, "no push that could be shown for 3s");
+    assert_eq!(start.elapsed().as_secs(), 3);
+    // It was silent for three intervals: there is no grace on top of that.
     let tombstone = inside.view("a").unwrap();
     assert!(!tombstone.is_up && tombstone.shown.is_empty(), "without any tick having passed");
     inside.shared.fleet.expire(moment());
@@ -117,9 +116,12 @@ async fn names_are_capped_and_tombstones_give_way() {
     gone.push(1, &[1.0, 2.0]).await;
     gone.say(json!({"bye": {}})).await;
     gone.hear().await;
-    let _one = inside.agent("one", "s", 1).await;
+    let one = inside.agent("one", "s", 1).await;
     let _two = inside.agent("two", "s", 1).await;
-    assert!(!inside.shared.fleet.is_known("gone"));
+    assert!(inside.shared.fleet.is_known("gone"), "a bare hello displaces no tombstone");
+    let mut one = one;
+    one.push(1, &[1.0, 2.0]).await;
+    assert!(!inside.shared.fleet.is_known("gone"), "a first push does");
     let mut three = inside.connect();
     three.say(hello("three", "s", 1)).await;
     three.expect_refusal("overloaded").await;
@@ -138,4 +140,51 @@ async fn series_wait_while_another_aggregator_shows_them() {
     assert!(inside.view("a").unwrap().is_up && inside.page("a").is_empty());
     tokio::time::sleep(Duration::from_millis(2_001)).await;
     assert_eq!(inside.page("a"), ["a 1", "b 2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_cannot_be_taken_by_many_at_once() {
+    let inside = Inside::new();
+    let mut incumbent = inside.agent("a", "s", 1).await;
+    incumbent.push(1, &[1.0, 2.0]).await;
+    let mut newcomers: Vec<Talk> = Vec::new();
+    for at in 0..40 {
+        let mut newcomer = inside.connect();
+        newcomer.say(hello("a", &format!("t{at}"), 1)).await;
+        newcomers.push(newcomer);
+    }
+    assert!(incumbent.hear().await["ping"].is_object(), "asked once for all of them");
+    incumbent.say(json!({"pong": {"id": 0}})).await;
+    for newcomer in newcomers {
+        newcomer.expect_refusal("name_in_use").await;
+    }
+    incumbent.push(2, &[3.0, 4.0]).await;
+    assert_eq!(inside.page("a"), ["a 3", "b 4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bare_hello_keeps_nothing_old_on_the_page() {
+    let inside = Inside::new();
+    let mut talk = inside.agent("a", "s", 1).await;
+    talk.push(1, &[1.0, 2.0]).await;
+    drop(talk);
+    // It comes back again and again within the grace of one interval, and never pushes.
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        drop(inside.agent("a", "s", 1).await);
+    }
+    assert!(inside.page("a").is_empty());
+    assert!(!inside.view("a").unwrap().is_up);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_connection_leaves_its_series_for_one_interval() {
+    let inside = Inside::new();
+    let mut talk = inside.agent("a", "s", 1).await;
+    talk.push(1, &[1.0, 2.0]).await;
+    drop(talk);
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert!(inside.view("a").unwrap().is_up && !inside.page("a").is_empty());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!inside.view("a").unwrap().is_up && inside.page("a").is_empty(), "without any tick having passed");
 }

@@ -148,3 +148,71 @@ async fn the_worked_example_is_true() {
     }
     assert_eq!(page.as_deref(), Some(block("page")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn late_pushes_keep_nothing_old_on_the_page() {
+    let inside = Inside::new();
+    let mut talk = inside.agent("a", "s", 1).await;
+    talk.push(1, &[1.0, 2.0]).await;
+    let start = Instant::now();
+    let refused = loop {
+        let seq = 2 + start.elapsed().as_millis();
+        let push =
+            [head("late", u64::try_from(seq).unwrap(), 0), values(1, 0, &[9.0, 9.0]), json!({"end": {"seq": seq}})];
+        let push: String = push.iter().map(|frame| format!("{frame}\n")).collect();
+        let _refused_meanwhile = talk.write.write_all(push.as_bytes()).await;
+        let heard = talk.hear().await;
+        if heard["ack"].is_null() {
+            break heard;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    assert_eq!((refused["refuse"]["code"].as_str(), start.elapsed().as_secs()), (Some("silent"), 3));
+    assert!(inside.page("a").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_measured_before_the_freshest_is_late() {
+    let inside = Inside::new();
+    let mut talk = inside.agent("a", "s", 1).await;
+    talk.push(1, &[1.0, 2.0]).await;
+    talk.push_at(2, 500, &[9.0, 9.0]).await;
+    assert_eq!(talk.hear().await["ack"]["seq"], 2);
+    assert_eq!(inside.page("a"), ["a 1", "b 2"]);
+}
+
+/// Received = visible + duplicate + dropped for any reason, to the sample.
+#[tokio::test(start_paused = true)]
+async fn no_sample_is_lost_count_of() {
+    let inside = Inside::new();
+    let mut first = inside.agent("a", "s", 1).await;
+    first.push(1, &[1.0, 2.0]).await;
+    first.push_at(2, 60_000, &[3.0, 4.0]).await;
+    first.hear().await;
+    first.say(head("late", 1, 0)).await;
+    first.say(json!({"values": {"set": 1, "values": [5, null]}})).await;
+    first.say(json!({"end": {"seq": 1}})).await;
+    first.hear().await;
+    let mut clashing = inside.connect();
+    clashing.say(hello("b", "s", 1)).await;
+    clashing.hear().await;
+    clashing
+        .say(json!({"declare": {"set": 1, "name": "h", "total": 2, "families": [
+            {"name": "a", "type": "histogram", "series": [{"suffix": "_count"}]},
+            {"name": "z", "type": "gauge", "series": [{}]}]}}))
+        .await;
+    clashing.push(1, &[1.0, 2.0]).await;
+    // The same session again: what is safe is not counted twice.
+    let mut second = inside.agent("a", "s", 1).await;
+    second.push_at(2, 0, &[6.0, 7.0]).await;
+    second.hear().await;
+    second.push(3, &[8.0, 9.0]).await;
+    let families = inside.shared.telemetry.gather(crate::telemetry::Levels::default());
+    let sum = |name: &str| {
+        let family = families.iter().find(|family| family.name() == name).unwrap();
+        family.get_metric().iter().map(|metric| metric.get_counter().get_value()).sum::<f64>()
+    };
+    let [received, visible, duplicate, dropped] =
+        ["received", "visible", "duplicate", "dropped"].map(|what| sum(&format!("fleetgauge_samples_{what}_total")));
+    assert_eq!([received, visible, duplicate, dropped], [11.0, 5.0, 2.0, 4.0]);
+}

@@ -59,6 +59,13 @@ async fn what_may_not_be_said_is_refused_with_a_reason() {
     check("sequence", vec![push(), json!({"end": {"seq": 2}})]).await;
     check("duplicate", vec![declare(2, "t", &["c", "a"])]).await;
     check("duplicate", vec![declare(2, "t", &["c", "d", "c"])]).await;
+    check("set_reused", vec![declare(0, "t", &["c"])]).await;
+    check(
+        "bad_series",
+        vec![json!({"declare": {"set": 2, "name": "t", "total": 0, "families":
+        [{"name": "c", "type": "gauge", "help": "x".repeat(1000), "series": []}]}})],
+    )
+    .await;
     check("reserved", vec![series(json!({"instance": "x"}))]).await;
     check("reserved", vec![series(json!({"job": "x"}))]).await;
     check("reserved", vec![series(json!({"__name__": "x"}))]).await;
@@ -154,21 +161,108 @@ async fn a_line_must_become_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn half_lines_share_one_room() {
+async fn half_lines_share_one_room_and_wait_for_it() {
     let inside = Inside::with(|_| {}, 64 * 1024);
     let mut hoarder = inside.agent("a", "s", 1).await;
     let mut other = inside.agent("b", "s", 1).await;
     hoarder.say_raw(&[b' '; 40_000]).await;
     other.push(1, &[1.0, 2.0]).await;
     let mut second = inside.agent("c", "s", 1).await;
-    second.say_raw(&[b' '; 60_000]).await;
-    second.expect_refusal("overloaded").await;
+    second.push(1, &[3.0, 4.0]).await;
+    // Its line is longer than what is left: it waits, and goes on when the hoarder has gone.
+    let mut line = declare(9, "long", &["e"]).to_string().into_bytes();
+    line.resize(60_000, b' ');
+    line.push(b'\n');
+    second.say_raw(&line).await;
+    second.say(json!({"ping": {"id": 7}})).await;
     other.push(2, &[1.0, 2.0]).await;
     assert!(inside.shared.buffers.used() > 30_000);
     drop(hoarder);
+    assert_eq!(second.hear().await["pong"]["id"], 7);
     other.push(3, &[1.0, 2.0]).await;
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(inside.shared.buffers.used(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_take_nothing_of_the_common_room() {
+    let inside = Inside::with(|_| {}, 1);
+    let mut stranger = inside.connect();
+    stranger.say_raw(&[b' '; 4_000]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(inside.shared.buffers.used(), 0);
+    stranger.say_raw(b"{}\n").await;
+    stranger.expect_refusal("bad_frame").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn promises_of_series_take_no_room_from_others() {
+    let inside = Inside::with(|rules| rules.series_per_agent_max = 900, 1 << 20);
+    let mut talks = Vec::new();
+    for name in ["a", "b", "c"] {
+        let mut talk = inside.agent(name, "s", 1).await;
+        talk.say(json!({"declare": {"set": 2, "name": "t", "total": 800, "families":
+            [{"name": "c", "type": "gauge", "series": [{}]}]}}))
+            .await;
+        talk.say(json!({"ping": {"id": 1}})).await;
+        talk.hear().await;
+        talks.push(talk);
+    }
+    assert_eq!(inside.shared.fleet.room().used(), 9, "two series and one of the half set, three times");
+}
+
+#[tokio::test(start_paused = true)]
+async fn labels_of_the_agent_count_for_each_of_its_series() {
+    let inside = Inside::with(|rules| rules.series_per_agent_max = 1_000, 1 << 20);
+    let mut talk = inside.connect();
+    let mut frame = hello("a", "s", 1);
+    frame["hello"]["labels"] = json!({"long": "x".repeat(1000)});
+    talk.say(frame).await;
+    talk.hear().await;
+    let series: Vec<Value> = (0..300).map(|at| json!({"labels": {"i": at.to_string()}})).collect();
+    talk.say(json!({"declare": {"set": 1, "name": "t", "total": 300, "families":
+        [{"name": "c", "type": "gauge", "series": series}]}}))
+        .await;
+    let reason = talk.expect_refusal("limit").await;
+    assert!(reason.contains("names and labels"), "{reason}");
+    assert_eq!(inside.shared.text.used(), 0, "what a connection took is free when it has ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn labels_of_histograms_are_not_an_agents() {
+    let inside = Inside::new();
+    for label in ["le", "quantile"] {
+        let mut talk = inside.connect();
+        let mut frame = hello("a", "s", 1);
+        frame["hello"]["labels"] = json!({label: "1"});
+        talk.say(frame).await;
+        talk.expect_refusal("reserved").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_welcomed_agent_must_push_soon_and_be_heard() {
+    let inside = Inside::new();
+    for (interval_ms, pings, after) in [(600_000, true, 60), (60_000, false, 30), (1_000, false, 3)] {
+        let mut talk = inside.connect();
+        let mut frame = hello("a", "s", 1);
+        frame["hello"]["interval_ms"] = json!(interval_ms);
+        talk.say(frame).await;
+        talk.hear().await;
+        let start = Instant::now();
+        let refused = loop {
+            if pings && start.elapsed().as_secs() < after {
+                talk.say(json!({"ping": {"id": 1}})).await;
+                tokio::time::sleep(Duration::from_secs(10)).await;
+            }
+            let heard = talk.hear().await;
+            if heard["pong"].is_null() {
+                break heard;
+            }
+        };
+        assert_eq!(refused["refuse"]["code"], "silent");
+        assert_eq!(start.elapsed().as_secs(), after, "{refused}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
