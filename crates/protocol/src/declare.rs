@@ -37,13 +37,23 @@ pub fn check_hello(hello: &Hello) -> Result<AgentName, Unfit> {
     if hello.features.len() > FEATURES_MAX {
         return unfit(RefuseCode::Limit, format!("more than {FEATURES_MAX} features"));
     }
-    check_labels(&hello.labels, AGENT_LABELS_MAX, "the agent's labels")?;
-    if let Some(name) = ["le", "quantile"].into_iter().find(|name| hello.labels.get(name).is_some()) {
-        let reason = format!("label {name} belongs to histograms and summaries, not to an agent");
-        return unfit(RefuseCode::Reserved, reason);
-    }
+    check_agent_labels(&hello.labels)?;
     check_labels(&hello.info, INFO_MAX, "the agent's info")?;
     Ok(name)
+}
+
+/// Checks the labels that an agent gives to all its series.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn check_agent_labels(labels: &Labels) -> Result<(), Unfit> {
+    check_labels(labels, AGENT_LABELS_MAX, "the agent's labels")?;
+    match ["le", "quantile"].into_iter().find(|name| labels.get(name).is_some()) {
+        Some(name) => {
+            unfit(RefuseCode::Reserved, format!("label {name} belongs to histograms and summaries, not to an agent"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Checks one `declare` line by itself: names, labels, types, limits, and that no series stands

@@ -4,9 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lifecycle::SettingsError;
-use protocol::limits::{AGENT_LABELS_MAX, AGENT_NAME_BYTES_MAX, INTERVAL_MAX, INTERVAL_MIN};
+use protocol::limits::{AGENT_NAME_BYTES_MAX, INTERVAL_MAX, INTERVAL_MIN};
 use protocol::{AgentName, Labels, declare};
 
+/// Longest labels, written as JSON: a `hello` has 4,096 bytes, of which names, clocks and what the
+/// host is take less than 1,500.
+const LABELS_BYTES_MAX: usize = 2560;
 /// Most aggregators in the list.
 const AGGREGATORS_MAX: usize = 16;
 
@@ -143,19 +146,12 @@ fn labels(settings: &lifecycle::Settings) -> Result<Labels, SettingsError> {
             pair.split_once('=').ok_or_else(|| settings.bad(NAME, "accepted: name=value, with commas between"))?;
         labels.0.push((name.trim().to_owned(), value.trim().to_owned()));
     }
-    if labels.0.len() > AGENT_LABELS_MAX {
-        return Err(settings.bad(NAME, &format!("accepted: at most {AGENT_LABELS_MAX} labels")));
+    declare::check_agent_labels(&labels).map_err(|unfit| settings.bad(NAME, &unfit.reason))?;
+    let mut text = Vec::new();
+    protocol::encode(&labels, &mut text);
+    if text.len() > LABELS_BYTES_MAX {
+        return Err(settings.bad(NAME, &format!("accepted: at most {LABELS_BYTES_MAX} bytes in all")));
     }
-    let family = protocol::frame::Family {
-        name: "labels".into(),
-        kind: protocol::frame::MetricType::Gauge,
-        help: String::new(),
-        unit: String::new(),
-        series: vec![],
-    };
-    let series = protocol::frame::Series { suffix: String::new(), labels: labels.clone() };
-    declare::check_series(&family, &series)
-        .map_err(|unfit| settings.bad(NAME, unfit.reason.trim_start_matches("labels: ")))?;
     Ok(labels)
 }
 
@@ -228,6 +224,10 @@ mod tests {
         check_bad("FLEETGAUGE_LABELS", "a-b=c", "names no label");
         check_bad("FLEETGAUGE_LABELS", "instance=x", "not an agent's to set");
         check_bad("FLEETGAUGE_LABELS", "a=1,a=2", "stands twice");
+        check_bad("FLEETGAUGE_LABELS", "le=1", "belongs to histograms");
+        let long = "x".repeat(700);
+        let four = ["a", "b", "c", "d"].map(|name| format!("{name}={long}")).join(",");
+        check_bad("FLEETGAUGE_LABELS", &four, "at most 2560 bytes in all");
         check_bad("FLEETGAUGE_HOST_ROOT", "/does/not/exist", "absolute path");
         check_bad("FLEETGAUGE_HOST_ROOT", "proc", "absolute path");
         check_bad("FLEETGAUGE_EPHEMERAL", "yes", "true or false");

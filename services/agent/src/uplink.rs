@@ -249,7 +249,7 @@ impl<C: Connect> Uplink<C> {
             self.tell(&address, &ended.reason);
         }
         match ended.failure {
-            Failure::Goaway => self.route.moved(ended.retry_after, now),
+            Failure::Goaway if acked > 0 => self.route.moved(ended.retry_after, now),
             _ if acked > 0 => self.route.lost(ended.retry_after, now),
             _ => self.route.failed(ended.retry_after, now),
         }

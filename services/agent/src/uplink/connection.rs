@@ -346,5 +346,6 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
 
 /// Text of the other end, fit for a log.
 fn clipped(text: &str) -> String {
-    text.chars().take(300).collect()
+    let text = text.chars().take(300);
+    text.flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }

@@ -69,7 +69,8 @@ impl Route {
         self.advance();
     }
 
-    /// The aggregator asked to go: to the next one, or back here later.
+    /// An aggregator that had taken pushes asked to go: to the next one, or back here later. (One
+    /// that only ever sends away has failed: several of them would be a circle without a wait.)
     pub(super) fn moved(&mut self, retry_after: Duration, now: Instant) {
         self.hold_off(retry_after, now);
         self.tried = 0;
@@ -165,6 +166,18 @@ mod tests {
         alone.next(now, 0.0);
         alone.moved(Duration::from_secs(9), now);
         assert_eq!(alone.next(now, 0.0), (0, Duration::from_secs(9)));
+    }
+
+    #[test]
+    fn aggregators_that_only_send_away_are_waited_for() {
+        let now = Instant::now();
+        let mut route = Route::new(2);
+        let mut waited = NONE;
+        for _ in 0..20 {
+            waited += route.next(now, 1.0).1;
+            route.failed(NONE, now);
+        }
+        assert!(waited > CAP, "{waited:?}");
     }
 
     #[test]
