@@ -5,6 +5,7 @@
 
 mod assembly;
 mod duplicates;
+mod ended;
 mod greet;
 mod incumbent;
 pub mod session;
@@ -15,15 +16,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use protocol::frame::{Goaway, Ping, Refuse, RefuseCode};
+use protocol::frame::{Ping, RefuseCode};
 use protocol::{ToAgent, limits};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use self::ended::Ended;
 pub use self::incumbent::Incumbent;
 use self::incumbent::{Heard, Inbox};
-use self::session::{Ended, Session};
+use self::session::Session;
 use self::wire::Wire;
 use crate::fleet::room::Room;
 use crate::fleet::{Fleet, Moment};
@@ -35,8 +37,6 @@ use crate::telemetry::Telemetry;
 const FIRST_PUSH_WITHIN: Duration = Duration::from_secs(60);
 /// With an interval over ten seconds an agent pings every ten: three are missing.
 const QUIET_MAX: Duration = Duration::from_secs(30);
-/// How long an agent is asked to stay away when this aggregator stops.
-const AWAY_MS: u64 = 500;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -208,31 +208,6 @@ where
         frames += 1;
     }
     Ok(frames)
-}
-
-impl Ended {
-    fn superseded(by: SocketAddr) -> Self {
-        let reason = format!("a newer connection of this agent, from {by}, took over");
-        Self::Refused { code: RefuseCode::Superseded, reason, retry_after_ms: 0 }
-    }
-
-    fn silent(what: &str, after: Duration) -> Self {
-        let reason = format!("{what} for {after:?}");
-        Self::Refused { code: RefuseCode::Silent, reason, retry_after_ms: 0 }
-    }
-
-    /// What the agent is told before the connection closes.
-    fn last_word(&self) -> Option<ToAgent> {
-        match self {
-            Self::Refused { code, reason, retry_after_ms } => {
-                Some(ToAgent::Refuse(Refuse { code: *code, reason: reason.clone(), retry_after_ms: *retry_after_ms }))
-            }
-            Self::Stopping => {
-                Some(ToAgent::Goaway(Goaway { reason: "this aggregator stops".to_owned(), retry_after_ms: AWAY_MS }))
-            }
-            Self::Bye | Self::Closed | Self::Failed(_) | Self::Unread => None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use protocol::{ToAgent, ToAggregator, VERSION, limits};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
+use super::ended::Ended;
 use super::incumbent::{Incumbent, Life};
-use super::session::{Ended, Session};
+use super::session::Session;
 use super::wire::Wire;
 use super::{Shared, moment};
 use crate::fleet::naming::Process;

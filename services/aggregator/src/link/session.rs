@@ -2,17 +2,17 @@
 //! and changes of the fleet come out.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::declare::{Unfit, check_declare};
+use protocol::declare::check_declare;
 use protocol::frame::{Ack, Acked, Declare, Hello, Push, RefuseCode, Retire, Stream};
 use protocol::{AgentName, ToAgent, ToAggregator, limits};
 
 use super::Shared;
 use super::assembly::{HalfDeclared, HalfPush};
 use super::duplicates::Declarations;
+use super::ended::Ended;
 use crate::fleet::Moment;
 use crate::fleet::agent::Clash;
 use crate::fleet::declared::Declared;
@@ -27,65 +27,6 @@ const TEXT_BYTES_PER_SERIES: usize = 256;
 
 /// Most families of a connection whose clashes are logged.
 const TOLD_MAX: usize = 100;
-
-/// Why a connection ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
-    /// The agent said `bye`.
-    Bye,
-    /// The agent closed the connection without a word.
-    Closed,
-    /// The system says that the connection broke.
-    Failed(io::ErrorKind),
-    /// The agent takes none of our bytes.
-    Unread,
-    /// This aggregator stops.
-    Stopping,
-    /// The agent did something that it may not do, or there is no room for it.
-    Refused {
-        /// For a program.
-        code: RefuseCode,
-        /// For a person.
-        reason: String,
-        /// When it may come back.
-        retry_after_ms: u64,
-    },
-}
-
-impl Ended {
-    pub(super) fn refused(code: RefuseCode, reason: String) -> Self {
-        Self::Refused { code, reason, retry_after_ms: 0 }
-    }
-
-    pub(super) fn retry_after(self, after: Duration) -> Self {
-        match self {
-            Self::Refused { code, reason, .. } => {
-                let retry_after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-                Self::Refused { code, reason, retry_after_ms }
-            }
-            other => other,
-        }
-    }
-
-    /// The `reason` label of `fleetgauge_link_closed_total`.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Bye => "bye",
-            Self::Closed => "closed",
-            Self::Failed(_) => "failed",
-            Self::Unread => "unread",
-            Self::Stopping => "stopping",
-            Self::Refused { .. } => "refused",
-        }
-    }
-}
-
-impl From<Unfit> for Ended {
-    fn from(unfit: Unfit) -> Self {
-        Self::refused(unfit.code, unfit.reason)
-    }
-}
 
 /// A connection that was welcomed.
 #[derive(Debug)]

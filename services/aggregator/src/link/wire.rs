@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Shared;
-use super::session::Ended;
+use super::ended::Ended;
 use crate::fleet::room::Share;
 
 /// What one read may bring. A small connection reads into little, so that ten thousand idle ones
