@@ -132,6 +132,8 @@ impl App {
     /// When a part of it ends by itself: an aggregator that serves only half of what it should
     /// must end, so that whoever watches it starts it again.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Ended> {
+        // Before anybody can connect: what changes from now on is not on disk.
+        let saved = self.shared.fleet.version();
         let (http_addr, link_addr) = (self.http_addr(), self.link_addr());
         tracing::info!(http = %http_addr, link = %link_addr, name = %self.settings.name, "listening");
         let Self { settings, http, link, shared, context, known } = self;
@@ -149,7 +151,7 @@ impl App {
         });
         let of_known = known.clone();
         parts.spawn(async move {
-            keep_house(of_known, of_house, stop_house).await;
+            keep_house(of_known, saved, of_house, stop_house).await;
             "house-keeping"
         });
         let ended = tokio::select! {
@@ -201,9 +203,9 @@ fn listen(address: SocketAddr, variable: &'static str) -> Result<TcpListener, Bi
     bind().map_err(|error| BindError::Listen { address, variable, error })
 }
 
-/// Lets go of what is over, and keeps the list of known agents up to date on disk.
-async fn keep_house(known: Option<KnownFile>, shared: Arc<Shared>, mut stop: Stop) {
-    let mut saved = shared.fleet.version();
+/// Lets go of what is over, and keeps the list of known agents up to date on disk, where it is of
+/// the version `saved`.
+async fn keep_house(known: Option<KnownFile>, mut saved: u64, shared: Arc<Shared>, mut stop: Stop) {
     let mut last_save = tokio::time::Instant::now();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
