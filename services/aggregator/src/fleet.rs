@@ -223,12 +223,9 @@ impl Fleet {
 
     /// Gives the name to the newcomer's connection.
     fn seat(&self, state: &mut State, newcomer: &Newcomer, now: Moment) -> Acked {
-        match state.presence {
+        if let Presence::Leaving { until } = state.presence {
             // What was said to stay until then must not stay longer because of a bare hello.
-            Presence::Leaving { until } => state.fresh_until = state.fresh_until.map(|fresh| fresh.min(until)),
-            // On disk it is gone, or was; a crash must not bring its tombstone back.
-            Presence::Gone { .. } | Presence::Expected { .. } if state.has_pushed => self.touch(),
-            _ => {}
+            state.fresh_until = state.fresh_until.map(|fresh| fresh.min(until));
         }
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
         state.presence = Presence::Connected(Connected {

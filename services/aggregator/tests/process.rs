@@ -8,7 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use common::{agent, command, page, start};
+use common::{agent, command, page, push, start};
 
 fn output(pairs: &[(&str, &str)], arguments: &[&str]) -> (Output, String) {
     let output = command().args(arguments).envs(pairs.iter().copied()).output().unwrap();
@@ -127,7 +127,8 @@ fn who_came_back_from_the_dead_is_not_dead_after_a_crash() {
     first.get_mut().write_all(b"{\"bye\":{}}\n").unwrap();
     first.read_to_string(&mut String::new()).unwrap();
     wait_until_kept(&dir, |kept| kept.contains("forget_at_ms\\\":1"));
-    let _again = agent(running.link, "phoenix");
+    let mut again = agent(running.link, "phoenix");
+    push(&mut again, 2, 5);
     wait_until_kept(&dir, |kept| kept.contains("forget_at_ms\\\":null"));
     running.signal(rustix::process::Signal::KILL);
     let running = start(&pairs);

@@ -46,7 +46,7 @@ impl Seat {
         if !state.is_seated(self.id) {
             return None;
         }
-        let is_first = !state.has_pushed;
+        let (is_first, is_news) = (!state.has_pushed, !state.is_fresh(now.instant));
         let outcome = state.show(self.id, push, &self.fleet.families);
         state.acked.1.live = state.acked.1.live.max(seq);
         if let Presence::Connected(connected) = &state.presence {
@@ -59,6 +59,9 @@ impl Seat {
         drop(state);
         if is_first {
             self.fleet.make_room();
+        } else if is_news {
+            // On disk it is gone; a crash must not make it so.
+            self.fleet.touch();
         }
         Some(outcome)
     }
