@@ -8,7 +8,16 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use common::{agent, command, page, push, start};
+use common::{Running, agent, command, page, push, start};
+
+/// Sends a signal; gives how long the end took, and the exit code.
+fn signal(running: &mut Running, signal: rustix::process::Signal) -> (Duration, Option<i32>) {
+    let began = Instant::now();
+    let pid = rustix::process::Pid::from_child(&running.child);
+    rustix::process::kill_process(pid, signal).unwrap();
+    let status = running.child.wait().unwrap();
+    (began.elapsed(), status.code())
+}
 
 fn output(pairs: &[(&str, &str)], arguments: &[&str]) -> (Output, String) {
     let output = command().args(arguments).envs(pairs.iter().copied()).output().unwrap();
@@ -18,14 +27,14 @@ fn output(pairs: &[(&str, &str)], arguments: &[&str]) -> (Output, String) {
 
 #[test]
 fn stop_signals_end_it_at_once_and_cleanly() {
-    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
+    for which in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
         let mut running = start(&[]);
         // An agent that is connected, so that it is no longer waiting to be accepted.
         let mut connected = agent(running.link, "a");
         let mut idle = TcpStream::connect(running.http).unwrap();
         idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         idle.read_exact(&mut [0; 20]).unwrap();
-        let (took, code) = running.signal(signal);
+        let (took, code) = signal(&mut running, which);
         assert_eq!(code, Some(0));
         assert!(took < Duration::from_secs(1), "{took:?}");
         let mut last_word = String::new();
@@ -100,7 +109,7 @@ fn a_dead_host_stays_dead_over_a_restart_even_a_hard_one() {
         assert!(Instant::now() < until, "{:?}", std::fs::read_to_string(&file));
         std::thread::yield_now();
     }
-    running.signal(rustix::process::Signal::KILL);
+    signal(&mut running, rustix::process::Signal::KILL);
     let running = start(&pairs);
     let page = page(running.http);
     assert!(page.contains("fleetgauge_agent_up{aggregator=\"muninn\",instance=\"dead\",job=\"node\"} 0\n"), "{page}");
@@ -130,7 +139,7 @@ fn who_came_back_from_the_dead_is_not_dead_after_a_crash() {
     let mut again = agent(running.link, "phoenix");
     push(&mut again, 2, 5);
     wait_until_kept(&dir, |kept| kept.contains("forget_at_ms\\\":null"));
-    running.signal(rustix::process::Signal::KILL);
+    signal(&mut running, rustix::process::Signal::KILL);
     let running = start(&pairs);
     assert!(!page(running.http).contains("phoenix"), "it is expected back");
 }
@@ -142,10 +151,10 @@ fn who_is_awaited_in_vain_is_dead_after_a_crash() {
     let mut running = start(&pairs);
     let _agent = agent(running.link, "host");
     wait_until_kept(&dir, |kept| kept.contains("host"));
-    running.signal(rustix::process::Signal::KILL);
+    signal(&mut running, rustix::process::Signal::KILL);
     let mut running = start(&pairs);
     wait_until_kept(&dir, |kept| kept.contains("forget_at_ms\\\":1"));
-    running.signal(rustix::process::Signal::KILL);
+    signal(&mut running, rustix::process::Signal::KILL);
     let running = start(&pairs);
     let up = "fleetgauge_agent_up{aggregator=\"muninn\",instance=\"host\",job=\"node\"} 0\n";
     assert!(page(running.http).contains(up), "not awaited once more");

@@ -1,11 +1,10 @@
 //! The binary, started and spoken to from outside.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
-#![expect(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+#![expect(unreachable_pub, reason = "shared by test binaries")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 /// The binary, without settings of this environment.
 #[expect(clippy::disallowed_methods, reason = "the test runs the binary")]
@@ -44,17 +43,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _already_gone = self.child.kill();
         let _reaped = self.child.wait();
-    }
-}
-
-impl Running {
-    /// Sends a signal; gives how long the end took, and the exit code.
-    pub fn signal(&mut self, signal: rustix::process::Signal) -> (Duration, Option<i32>) {
-        let began = Instant::now();
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).unwrap();
-        let status = self.child.wait().unwrap();
-        (began.elapsed(), status.code())
     }
 }
 
