@@ -18,7 +18,8 @@ use tokio::task::JoinSet;
 #[command(after_help = "Examples:
   fleetgauge up
   fleetgauge up --agents 5
-  FLEETGAUGE_HTTP_LISTEN=127.0.0.1:9500 FLEETGAUGE_INTERVAL=1s fleetgauge up")]
+  FLEETGAUGE_HTTP_LISTEN=127.0.0.1:9500 FLEETGAUGE_LINK_LISTEN=127.0.0.1:9501 fleetgauge up
+  FLEETGAUGE_INTERVAL=1s fleetgauge up")]
 pub(crate) struct Up {
     /// How many agents to run; with more than one they are called HOST-1, HOST-2, …
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -117,7 +118,7 @@ impl Up {
         println!("FleetGauge is up, with {agents} on this host.\n");
         println!("  the page       http://{http}/metrics");
         println!("  who is there   http://{http}/api/v1/agents");
-        println!("  more agents    FLEETGAUGE_AGGREGATOR={link} FLEETGAUGE_AGENT=another agent");
+        println!("  another agent  FLEETGAUGE_AGGREGATOR={link} FLEETGAUGE_AGENT=second cargo run --release -p agent");
         if let Some(dir) = data_dir {
             println!("  data           {}", dir.display());
         }

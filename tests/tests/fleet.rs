@@ -134,6 +134,21 @@ async fn all_come_back_to_an_aggregator_that_was_restarted() {
 }
 
 #[tokio::test]
+async fn one_that_pushes_seldom_is_back_as_soon_as_others() {
+    let mut hub = Hub::start().await;
+    let _agent = hub.agent("slow").with("FLEETGAUGE_INTERVAL", "2m").start();
+    hub.scrape_until("it is there", |page| page.up("slow") == Some(1.0)).await;
+    hub.stop().await;
+    hub.start_again().await;
+    let restarted = Instant::now();
+    hub.scrape_until("it is back, with all that it measures", |page| {
+        page.up("slow") == Some(1.0) && page.sent_by("slow") > 100
+    })
+    .await;
+    assert!(restarted.elapsed() < Duration::from_secs(10), "back after {:?}", restarted.elapsed());
+}
+
+#[tokio::test]
 async fn a_dead_host_is_not_forgotten_when_the_aggregator_restarts() {
     let folder = tempfile::tempdir().unwrap();
     let mut hub = Hub::builder().with("FLEETGAUGE_DATA_DIR", folder.path().display()).start().await;

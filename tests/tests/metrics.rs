@@ -11,6 +11,23 @@ const HEAD: &str = "\
 
 Every family that FleetGauge shows. Series of agents also carry `instance` (the agent's name), `job`, and the agent's own labels (`FLEETGAUGE_LABELS`); families about agents carry `instance`, `job` and `aggregator`.
 
+- `fleetgauge_agent_up` is 1 while what an agent pushed is on the page, and 0 from the moment it has gone until its tombstone goes. After a restart of the aggregator an agent that has not come back yet has none for 15 s, and then 0.
+- Samples are received, and then visible, duplicates, or dropped; nothing else: `fleetgauge_samples_received_total` is the sum of the other three.
+
+| Label | Value | Meaning |
+|---|---|---|
+| `reason` of samples dropped | `late` | older than two intervals, or than what is shown, or sent as late: this version has no store for them |
+| | `conflict` | another family owns the name: a histogram `x` and a gauge `x_count`; the log names it |
+| | `superseded` | another connection of the agent had taken over |
+| `reason` of `fleetgauge_link_closed_total` | `bye` | the agent stopped |
+| | `closed`, `failed` | the agent closed without a word; the network says that the connection broke |
+| | `unread` | the agent took none of our bytes |
+| | `refused` | it was told why; `fleetgauge_link_refused_total` counts by `code`, docs/protocol.md explains each |
+| | `stopping` | this aggregator stopped |
+| `reason` of `fleetgauge_scrapes_aborted_total` | `busy` | too many pages were being sent |
+| | `slow`, `client` | the reader took longer than a minute; it left before the end |
+| `path` of `fleetgauge_http_requests_total` | `other`, `unreadable` | an unknown path or another method; a request that is none, or a head over 16 KiB |
+
 ";
 
 const AGENT_HEAD: &str = "

@@ -13,6 +13,8 @@ A name beginning with `FLEETGAUGE_` that is not in this table ends the process w
 Names of the kind that Kubernetes sets for a Service (`…_SERVICE_…`, `…_PORT…`) only warn.
 Every process knows every name and ignores what others use.
 
+Exit codes, the same for every program: 0 done, 1 failed, 2 wrong usage, 69 not reachable, 78 wrong settings (a listener that cannot be bound is one).
+
 Durations are written `250ms`, `5s`, `10m`, `1h`, `30d`; sizes `64KiB`, `16MiB`.
 
 ";

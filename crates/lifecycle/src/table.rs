@@ -62,7 +62,7 @@ pub const TABLE: &[Known] = &[
         "FLEETGAUGE_SPOOL_DIR",
         "",
         "–",
-        "directory for pushes that wait for their ack; reserved: this version keeps them in memory only",
+        "directory for pushes that wait for their ack; reserved: this version keeps no more than the newest, in memory",
     ),
     known(
         "FLEETGAUGE_HTTP_LISTEN",

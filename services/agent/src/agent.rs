@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::clock;
 use crate::collect::files::Roots;
-use crate::collect::scheduler::{Scheduler, Stop};
+use crate::collect::scheduler::Scheduler;
 use crate::collect::{self, Collector};
 use crate::mailbox::Mailbox;
 use crate::settings::Settings;
@@ -71,25 +71,25 @@ impl Agent {
             "agent starts"
         );
         let mailbox = Arc::new(Mailbox::default());
-        let collecting = Arc::new(Stop::default());
         let roots = Roots::new(settings.host_root.as_deref());
         let scheduler = Scheduler::new(collectors, roots, settings.interval, Arc::clone(&telemetry));
         let thread = {
-            let (mailbox, collecting) = (Arc::clone(&mailbox), Arc::clone(&collecting));
+            let mailbox = Arc::clone(&mailbox);
             let name = std::thread::Builder::new().name("schedule".to_owned()).stack_size(256 * 1024);
-            name.spawn(move || scheduler.run(clock::now, &mailbox, &collecting))
+            name.spawn(move || scheduler.run(clock::now, &mailbox, &mailbox.pace))
         };
         if let Err(error) = thread {
             tracing::error!(%error, "cannot start the thread that collects");
             return;
         }
         let connect = TcpConnect::new(settings.interval);
+        let pace = Arc::clone(&mailbox);
         let mut uplink = Uplink::new(connect, settings, identity, mailbox, telemetry, clock::now, seed);
         tokio::select! {
             () = uplink.run() => {}
             () = &mut stop => {}
         }
-        collecting.stop();
+        pace.pace.stop();
         uplink.farewell().await;
         tracing::info!("agent stopped");
     }

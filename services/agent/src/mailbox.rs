@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::collect::scheduler::Pace;
 use crate::measurement::Measurement;
 
 /// Between the thread that collects and the task that sends.
@@ -14,6 +15,8 @@ use crate::measurement::Measurement;
 pub struct Mailbox {
     slots: Mutex<Slots>,
     arrived: Notify,
+    /// How the thread that fills it is told to hurry, or to end.
+    pub pace: Pace,
 }
 
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use lifecycle::exit;
 const SHUTDOWN_WITHIN: Duration = Duration::from_millis(50);
 
 const EXAMPLES: &str = "\
-Settings come from environment variables; these are the ones most often set:
+Settings come from environment variables; docs/settings.md lists them all. Most often set:
   FLEETGAUGE_AGGREGATOR   where to push, host:port [default: 127.0.0.1:9401]
   FLEETGAUGE_AGENT        this agent's name [default: the host's]
   FLEETGAUGE_INTERVAL     time between two pushes [default: 5s]
@@ -20,7 +20,7 @@ Settings come from environment variables; these are the ones most often set:
 Examples:
   FLEETGAUGE_AGGREGATOR=metrics.example:9401 agent
   FLEETGAUGE_AGGREGATOR=a:9401,b:9401 FLEETGAUGE_LABELS=zone=a agent
-  docker run -v /:/host:ro -e FLEETGAUGE_HOST_ROOT=/host -e FLEETGAUGE_AGGREGATOR=a:9401 fleetgauge-agent
+  FLEETGAUGE_HOST_ROOT=/host FLEETGAUGE_AGGREGATOR=a:9401 agent
   FLEETGAUGE_HEARTBEAT_FILE=/run/fleetgauge/heartbeat agent health";
 
 /// Measures this host and pushes what it measured to a FleetGauge aggregator.

@@ -189,6 +189,7 @@ impl<C: Connect> Uplink<C> {
                     self.mailbox.give_back(older);
                 }
             }
+            let was_welcomed = connection.was_welcomed();
             tokio::select! {
                 result = connection.step(&self.telemetry) => match result {
                     Ok(Some(acked)) => {
@@ -203,7 +204,11 @@ impl<C: Connect> Uplink<C> {
                             crate::health::beat(path, &mut self.told);
                         }
                     }
-                    Ok(None) => {}
+                    Ok(None) => {
+                        if connection.was_welcomed() && !was_welcomed {
+                            self.mailbox.pace.ask();
+                        }
+                    }
                     Err(mut ended) => {
                         if ended.failure == Failure::Goaway {
                             let bye = tokio::time::timeout(FAREWELL_WITHIN, connection.say_bye());

@@ -275,7 +275,7 @@ impl Fleet {
             }
         }
         for agent in lost {
-            tracing::warn!(%agent, "has not come back since this aggregator started");
+            tracing::warn!(%agent, "an agent has not come back since this aggregator started");
         }
         if forgotten.is_empty() {
             return;

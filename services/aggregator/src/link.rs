@@ -184,6 +184,7 @@ where
                 // A push may have come while this process was kept from running.
                 match wire.fill().now_or_never() {
                     Some(Ok(())) => is_filled = true,
+                    _ if session.shown() == 0 => break Ended::silent("no first push", silence.min(FIRST_PUSH_WITHIN)),
                     _ => break Ended::silent("no push that could be shown", silence),
                 }
             }

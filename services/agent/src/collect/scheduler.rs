@@ -26,26 +26,44 @@ const PATIENCE_MAX: Duration = Duration::from_secs(1);
 /// that are not sent are fewer.
 const TOLD_MAX: usize = 20;
 
-/// Tells the collecting thread to end.
+/// What the collecting thread is told from outside.
 #[derive(Debug, Default)]
-pub struct Stop {
-    stopped: Mutex<bool>,
+pub struct Pace {
+    told: Mutex<Told>,
     wake: Condvar,
 }
 
-impl Stop {
-    /// Ends the thread at its next pause.
-    pub fn stop(&self) {
-        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+#[derive(Debug, Default)]
+struct Told {
+    is_stopped: bool,
+    is_asked: bool,
+}
+
+impl Pace {
+    fn tell(&self, what: impl FnOnce(&mut Told)) {
+        what(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner));
         self.wake.notify_all();
     }
 
-    /// Sleeps until then; true when it should end.
+    /// Ends the thread at its next pause.
+    pub fn stop(&self) {
+        self.tell(|told| told.is_stopped = true);
+    }
+
+    /// Asks for a measurement now: a new connection should not wait for the next interval. The
+    /// measurements after it come when they would have come anyway.
+    pub fn ask(&self) {
+        self.tell(|told| told.is_asked = true);
+    }
+
+    /// Sleeps until then, or until asked; true when the thread should end.
     fn sleep_until(&self, then: Instant) -> bool {
-        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let left = then.saturating_duration_since(Instant::now());
-        let result = self.wake.wait_timeout_while(stopped, left, |stopped| !*stopped);
-        *result.unwrap_or_else(PoisonError::into_inner).0
+        let waits = |told: &mut Told| !told.is_stopped && !told.is_asked;
+        let (mut told, _) = self.wake.wait_timeout_while(told, left, waits).unwrap_or_else(PoisonError::into_inner);
+        told.is_asked = false;
+        told.is_stopped
     }
 }
 
@@ -135,10 +153,10 @@ impl Scheduler {
     }
 
     /// Measures at once, then every interval, until told to stop.
-    pub fn run(mut self, now: fn() -> Moment, mailbox: &Mailbox, stop: &Stop) {
+    pub fn run(mut self, now: fn() -> Moment, mailbox: &Mailbox, pace: &Pace) {
         let start = Instant::now();
         let mut next = start;
-        while !stop.sleep_until(next) {
+        while !pace.sleep_until(next) {
             let mut measurement = mailbox.spare();
             self.measure(now(), &mut measurement);
             if mailbox.put(measurement) {

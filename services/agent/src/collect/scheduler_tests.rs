@@ -168,7 +168,7 @@ fn ticks_are_multiples_and_missed_ones_are_not_made_up_for() {
 fn a_stop_ends_the_thread_in_the_middle_of_a_pause() {
     let scheduler =
         Scheduler::new(vec![ready("ready")], Roots::new(None), Duration::from_secs(600), Arc::new(Telemetry::new()));
-    let (mailbox, stop) = (Arc::new(Mailbox::default()), Arc::new(Stop::default()));
+    let (mailbox, stop) = (Arc::new(Mailbox::default()), Arc::new(Pace::default()));
     let thread = {
         let (mailbox, stop) = (Arc::clone(&mailbox), Arc::clone(&stop));
         std::thread::spawn(move || scheduler.run(clock::now, &mailbox, &stop))
