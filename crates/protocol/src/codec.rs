@@ -90,7 +90,7 @@ impl LineDecoder {
 
     /// Gives back the room of a long line once nothing, or little, is left in it.
     fn release(&mut self) {
-        if self.peak > KEEP_BYTES && self.buffer.len() <= KEEP_BYTES / 2 {
+        if self.peak > KEEP_BYTES && self.buffer.len() <= self.peak / 4 {
             self.buffer = if self.buffer.is_empty() { BytesMut::new() } else { BytesMut::from(self.buffer.as_ref()) };
             self.peak = self.buffer.capacity();
         }

@@ -223,9 +223,11 @@ impl Fleet {
 
     /// Gives the name to the newcomer's connection.
     fn seat(&self, state: &mut State, newcomer: &Newcomer, now: Moment) -> Acked {
-        if let Presence::Leaving { until } = state.presence {
+        match state.presence {
             // What was said to stay until then must not stay longer because of a bare hello.
-            state.fresh_until = state.fresh_until.map(|fresh| fresh.min(until));
+            Presence::Leaving { until } => state.fresh_until = state.fresh_until.map(|fresh| fresh.min(until)),
+            Presence::Expected { until } => state.awaited_until = Some(until),
+            _ => {}
         }
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
         state.presence = Presence::Connected(Connected {
@@ -271,6 +273,8 @@ impl Fleet {
                     lost.push(agent.name.clone());
                 }
                 Presence::Gone { forget_at } if now.instant >= forget_at => forgotten.push(agent.name.clone()),
+                // Its page has been empty since then; its memory goes too.
+                Presence::Connected(_) if !state.is_fresh(now.instant) => state.clear(&self.families),
                 _ => {}
             }
         }
@@ -327,7 +331,7 @@ fn forget_oldest(agents: &mut BTreeMap<AgentName, Arc<Agent>>) {
     });
     if let Some((_, name)) = tombstones.min() {
         agents.remove(&name);
-        tracing::warn!(agent = %name, "its tombstone gives way to a new agent: FLEETGAUGE_MAX_AGENTS allows no more names");
+        tracing::debug!(agent = %name, "its tombstone gives way to a new agent: FLEETGAUGE_MAX_AGENTS allows no more names");
     }
 }
 

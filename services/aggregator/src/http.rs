@@ -12,13 +12,14 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warp::filters::header::optional as header;
 use warp::http::{StatusCode, header as name};
 use warp::reply::Response as Reply;
 use warp::{Filter, Rejection, Reply as _};
 
-use self::crowd::HasAsked;
+use self::crowd::{Activity, Busy};
 pub use self::serve::thread;
 use crate::link::{Shared, moment};
 use crate::page::Page;
@@ -33,7 +34,7 @@ const SCRAPE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Pages of one agent that are sent at the same time: with `/api/v1/targets` there is a target for
 /// each agent, and they are scraped whenever their turn comes.
-const AGENT_PAGES_MAX: usize = 64;
+const AGENT_PAGES_MAX: usize = 16;
 /// How long a scrape waits for a slot before it is told to come back: well below Prometheus' 10 s.
 const SLOT_WITHIN: Duration = Duration::from_secs(3);
 
@@ -85,14 +86,11 @@ impl Context {
 /// All routes: unknown paths are answered 404, known ones with another method 405.
 pub(in crate::http) fn routes(
     context: Arc<Context>,
-    has_asked: HasAsked,
+    activity: Activity,
 ) -> impl Filter<Extract = (Reply,), Error = Infallible> + Clone + Send + Sync {
     let with = {
         let context = Arc::clone(&context);
-        warp::any().map(move || {
-            has_asked.set();
-            Arc::clone(&context)
-        })
+        warp::any().map(move || Arc::clone(&context))
     };
     let metrics = warp::path!("metrics")
         .and(warp::get())
@@ -100,12 +98,12 @@ pub(in crate::http) fn routes(
         .and(header::<String>("accept"))
         .and(header::<String>("accept-encoding"))
         .and(with.clone())
+        .and({
+            let activity = activity.clone();
+            warp::any().map(move || activity.is_busy())
+        })
         .then(metrics);
-    let agents =
-        warp::path!("api" / "v1" / "agents").and(warp::get()).and(with.clone()).map(|context: Arc<Context>| {
-            let reply = warp::reply::json(&api::agents(&context.shared.fleet, moment())).into_response();
-            context.answered("/api/v1/agents", reply)
-        });
+    let agents = warp::path!("api" / "v1" / "agents").and(warp::get()).and(with.clone()).then(agents);
     let targets = warp::path!("api" / "v1" / "targets")
         .and(warp::get())
         .and(header::<String>("host"))
@@ -130,7 +128,7 @@ pub(in crate::http) fn routes(
             .and(with.clone())
             .map(move |context: Arc<Context>| context.answered(label, "ok".into_response()))
     };
-    metrics
+    let all = metrics
         .or(ok("healthz", "/healthz"))
         .unify()
         .or(ok("readyz", "/readyz"))
@@ -140,7 +138,11 @@ pub(in crate::http) fn routes(
         .or(targets)
         .unify()
         .or(index)
-        .unify()
+        .unify();
+    warp::any()
+        .map(move || activity.asks())
+        .untuple_one()
+        .and(all)
         .recover(move |rejection| rejected(Arc::clone(&context), rejection))
         .unify()
 }
@@ -169,6 +171,7 @@ async fn metrics(
     accept: Option<String>,
     accept_encoding: Option<String>,
     context: Arc<Context>,
+    busy: Busy,
 ) -> Reply {
     let began = moment();
     let slots = if query.contains_key("agent") { &context.agent_slots } else { &context.fleet_slots };
@@ -193,7 +196,7 @@ async fn metrics(
         within: SCRAPE_WITHIN,
         telemetry: Arc::clone(&context.shared.telemetry),
     };
-    let mut reply = warp::reply::stream(stream(page, scrape, &context.buffers, slot)).into_response();
+    let mut reply = warp::reply::stream(stream(page, scrape, &context.buffers, (slot, busy))).into_response();
     let headers = reply.headers_mut();
     headers.insert(name::CONTENT_TYPE, name::HeaderValue::from_static(format.content_type()));
     headers.insert(name::VARY, name::HeaderValue::from_static("Accept, Accept-Encoding"));
@@ -201,6 +204,35 @@ async fn metrics(
         headers.insert(name::CONTENT_ENCODING, name::HeaderValue::from_static("gzip"));
     }
     context.answered("/metrics", reply)
+}
+
+/// `GET /api/v1/agents`. With many agents it is megabytes, so it takes a slot until it is sent.
+async fn agents(context: Arc<Context>) -> Reply {
+    let Some(slot) = context.agent_slots.take().await else {
+        let reply = sentence(StatusCode::SERVICE_UNAVAILABLE, "too many answers are being sent");
+        return context.answered("/api/v1/agents", reply);
+    };
+    let reply = match serde_json::to_vec(&api::agents(&context.shared.fleet, moment())) {
+        Ok(json) => {
+            let body = Bytes::from_owner(Held { bytes: json, _slot: slot });
+            let body = futures_util::stream::iter([Ok::<_, Infallible>(body)]);
+            warp::reply::with_header(warp::reply::stream(body), name::CONTENT_TYPE, "application/json").into_response()
+        }
+        Err(error) => sentence(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    };
+    context.answered("/api/v1/agents", reply)
+}
+
+/// An answer that keeps its slot until it is sent.
+struct Held {
+    bytes: Vec<u8>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// The page that a query asks for.
@@ -234,6 +266,7 @@ fn page(query: &HashMap<String, String>, context: &Context) -> Result<Page, (Sta
         known: views.len(),
         series: views.iter().map(crate::fleet::AgentView::series).sum(),
         declared: (fleet.room().used(), fleet.room().max()),
+        text: (context.shared.text.used(), context.shared.text.max()),
         families: fleet.families().len(),
         buffered: (context.shared.buffers.used(), context.shared.buffers.max()),
     };

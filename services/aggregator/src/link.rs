@@ -15,12 +15,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use protocol::frame::{Ping, RefuseCode};
 use protocol::{ToAgent, limits};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use self::ended::Ended;
 pub use self::incumbent::Incumbent;
@@ -37,6 +36,11 @@ use crate::telemetry::Telemetry;
 const FIRST_PUSH_WITHIN: Duration = Duration::from_secs(60);
 /// With an interval over ten seconds an agent pings every ten: three are missing.
 const QUIET_MAX: Duration = Duration::from_secs(30);
+
+/// A timer that fires so late means that this process did not run.
+const KEPT_FROM_RUNNING: Duration = Duration::from_millis(200);
+/// How long a silent connection is listened to once more.
+const LAST_LOOK: Duration = Duration::from_millis(50);
 
 /// What all connections share.
 #[derive(Debug)]
@@ -95,7 +99,10 @@ where
                 tracing::debug!(%peer, %agent, code = code.as_str(), %reason, "connection refused");
             }
         }
-        other => tracing::info!(%peer, %agent, reason = other.reason(), "connection closed"),
+        other if !agent.is_empty() || shared.may_warn() => {
+            tracing::info!(%peer, %agent, reason = other.reason(), "connection closed");
+        }
+        other => tracing::debug!(%peer, %agent, reason = other.reason(), "connection closed"),
     }
     if let Some(last_word) = ended.last_word() {
         wire.say_and_close(&last_word).await;
@@ -134,8 +141,8 @@ where
     // The first push is due at once, however long the interval.
     let mut silent_at = Instant::now() + silence.min(FIRST_PUSH_WITHIN);
     // An agent that pushes seldom pings in between; one that does neither is gone.
-    let must_ping = interval > limits::PING_FROM_INTERVAL;
-    let mut quiet_at = Instant::now() + QUIET_MAX;
+    let quiet_max = if interval > limits::PING_FROM_INTERVAL { QUIET_MAX } else { silence + QUIET_MAX };
+    let mut quiet_at = Instant::now() + quiet_max;
     let mut questions: Vec<oneshot::Sender<()>> = Vec::new();
     // What came together with the hello waits in the buffer already.
     let mut is_filled = true;
@@ -149,7 +156,7 @@ where
             }
             // Any whole frame is a sign of life.
             if matches!(took, Ok(frames) if frames > 0) {
-                quiet_at = Instant::now() + QUIET_MAX;
+                quiet_at = Instant::now() + quiet_max;
                 for question in questions.drain(..) {
                     let _newcomer_may_be_gone = question.send(());
                 }
@@ -180,15 +187,22 @@ where
                 questions.retain(|question| !question.is_closed());
                 questions.push(question);
             }
-            () = tokio::time::sleep_until(silent_at) => {
-                // A push may have come while this process was kept from running.
-                match wire.fill().now_or_never() {
-                    Some(Ok(())) => is_filled = true,
-                    _ if session.shown() == 0 => break Ended::silent("no first push", silence.min(FIRST_PUSH_WITHIN)),
-                    _ => break Ended::silent("no push that could be shown", silence),
+            () = tokio::time::sleep_until(silent_at.min(quiet_at)) => {
+                // Where this process was kept from running, the silence was not the agent's; and
+                // what it said meanwhile may wait to be read.
+                let late = silent_at.min(quiet_at).elapsed();
+                if late > KEPT_FROM_RUNNING {
+                    (silent_at, quiet_at) = (silent_at + late, quiet_at + late);
+                } else if let Ok(Ok(())) = timeout(LAST_LOOK, wire.fill()).await {
+                    is_filled = true;
+                } else if quiet_at <= Instant::now() {
+                    break Ended::silent("no frame", QUIET_MAX);
+                } else if session.shown() == 0 {
+                    break Ended::silent("no first push", silence.min(FIRST_PUSH_WITHIN));
+                } else {
+                    break Ended::silent("no push that could be shown", silence);
                 }
             }
-            () = tokio::time::sleep_until(quiet_at), if must_ping => break Ended::silent("no frame", QUIET_MAX),
             () = stop.requested() => break Ended::Stopping,
         }
     };

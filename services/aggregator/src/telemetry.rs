@@ -13,7 +13,7 @@ use self::table::{
     ACCEPT_ERRORS, ACCEPTED, BUFFERED, BUFFERED_LIMIT, BUILD, CLOSED, CONNECTED, CONNECTIONS, CONNECTIONS_LIMIT,
     DECLARED, DECLARED_LIMIT, DROPPED, DUPLICATE, FAMILIES, FRAMES, HTTP_CONNECTIONS, HTTP_REFUSED, KNOWN,
     KNOWN_FILE_ERRORS, PUSHES, RECEIVED, REFUSED, REQUESTS, RETYPED, SAMPLES, SCRAPE_BYTES, SCRAPE_SECONDS,
-    SCRAPES_ABORTED, SERIES, VISIBLE,
+    SCRAPES_ABORTED, SERIES, TEXT, TEXT_LIMIT, VISIBLE,
 };
 pub use self::table::{Metric, TABLE};
 use crate::fleet::agent::Outcome;
@@ -49,7 +49,9 @@ pub struct Levels {
     pub series: usize,
     /// Series declared, and the most allowed.
     pub declared: (usize, usize),
-    /// Families of agents.
+    /// Bytes charged for declared names and labels, and the most allowed.
+    pub text: (usize, usize),
+    /// Families that are claimed.
     pub families: usize,
     /// Bytes buffered, and the most allowed.
     pub buffered: (usize, usize),
@@ -93,6 +95,7 @@ struct IntGaugesOfLevels {
     known: IntGauge,
     series: IntGauge,
     declared: [IntGauge; 2],
+    text: [IntGauge; 2],
     families: IntGauge,
     buffered: [IntGauge; 2],
 }
@@ -115,6 +118,7 @@ impl Telemetry {
                 known: make.gauge(&KNOWN)?,
                 series: make.gauge(&SERIES)?,
                 declared: [make.gauge(&DECLARED)?, make.gauge(&DECLARED_LIMIT)?],
+                text: [make.gauge(&TEXT)?, make.gauge(&TEXT_LIMIT)?],
                 families: make.gauge(&FAMILIES)?,
                 buffered: [make.gauge(&BUFFERED)?, make.gauge(&BUFFERED_LIMIT)?],
             },
@@ -179,7 +183,9 @@ impl Telemetry {
         gauges.known.set(level(levels.known));
         gauges.series.set(level(levels.series));
         gauges.families.set(level(levels.families));
-        for (gauges, levels) in [(&gauges.declared, levels.declared), (&gauges.buffered, levels.buffered)] {
+        for (gauges, levels) in
+            [(&gauges.declared, levels.declared), (&gauges.text, levels.text), (&gauges.buffered, levels.buffered)]
+        {
             let [now, limit] = gauges;
             now.set(level(levels.0));
             limit.set(level(levels.1));

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -158,4 +158,33 @@ fn who_is_awaited_in_vain_is_dead_after_a_crash() {
     let running = start(&pairs);
     let up = "fleetgauge_agent_up{aggregator=\"muninn\",instance=\"host\",job=\"node\"} 0\n";
     assert!(page(running.http).contains(up), "not awaited once more");
+}
+
+#[test]
+fn agents_are_not_blamed_for_the_time_that_this_process_did_not_run() {
+    let running = start(&[]);
+    let began = Instant::now();
+    let mut stream = TcpStream::connect(running.link).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let push = |seq: u64| {
+        let mono_ms = began.elapsed().as_millis();
+        format!(
+            "{{\"push\":{{\"stream\":\"live\",\"seq\":{seq},\"measured_ms\":0,\"now_ms\":0,\"mono_ms\":{mono_ms}}}}}\n{{\"values\":{{\"set\":1,\"values\":[{seq}]}}}}\n{{\"end\":{{\"seq\":{seq}}}}}\n"
+        )
+    };
+    let hello = "{\"hello\":{\"versions\":[1,1],\"agent\":\"a\",\"interval_ms\":1000,\"now_ms\":0,\"mono_ms\":0,\"session\":\"s\",\"incarnation\":1}}
+{\"declare\":{\"set\":1,\"name\":\"s\",\"total\":1,\"families\":[{\"name\":\"x\",\"type\":\"gauge\",\"series\":[{}]}]}}\n";
+    stream.write_all(format!("{hello}{}", push(1)).as_bytes()).unwrap();
+    let mut heard = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+    assert!(heard.find(|line| line.contains("ack")).is_some());
+    let pid = rustix::process::Pid::from_child(&running.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    // Longer than the three seconds after which a silent connection ends; it pushes meanwhile.
+    for seq in 2..6 {
+        std::thread::sleep(Duration::from_secs(1));
+        stream.write_all(push(seq).as_bytes()).unwrap();
+    }
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    let acks: Vec<String> = heard.take(4).collect();
+    assert!(acks.iter().all(|line| line.starts_with("{\"ack\"")), "{acks:?}");
 }

@@ -38,6 +38,9 @@ pub(super) struct State {
     /// What is shown is fresh until then; only a push that is shown moves it. However a connection
     /// lives on, or comes back, nothing old stays on the page beyond it.
     pub(super) fresh_until: Option<Instant>,
+    /// It was there when this aggregator stopped: until then nothing is said about it, unless it
+    /// pushes.
+    pub(super) awaited_until: Option<Instant>,
     pub(super) slots: BTreeMap<Box<str>, Slot>,
     pub(super) facts: Facts,
 }
@@ -149,6 +152,7 @@ impl Agent {
             acked: (String::new(), Acked::default()),
             hidden_until: None,
             fresh_until: None,
+            awaited_until: None,
             slots: BTreeMap::new(),
             facts,
         };

@@ -79,10 +79,26 @@ impl Declared {
         self.ends.is_empty()
     }
 
-    /// How many bytes of text a series takes, on average, rounded up.
+    /// How many series from `start` on, and before `end`, are written in about `bytes` bytes, with
+    /// `each` of them for a value. At least one, so that cutting a page comes to an end.
     #[must_use]
-    pub fn prefix_bytes(&self) -> usize {
-        self.text.len().div_ceil(self.ends.len().max(1))
+    pub fn fit(&self, series: std::ops::Range<usize>, bytes: usize, each: usize) -> usize {
+        let before = series.start.checked_sub(1).and_then(|at| self.ends.get(at)).map_or(0, |end| *end as usize);
+        let ends = self.ends.get(series).unwrap_or_default();
+        let (mut low, mut high) = (1, ends.len().max(1));
+        while low < high {
+            let middle = (low + high).div_ceil(2);
+            let end = ends.get(middle - 1).map_or(0, |end| *end as usize);
+            if end - before + middle * each <= bytes { low = middle } else { high = middle - 1 }
+        }
+        low
+    }
+
+    /// How many bytes these series take as text.
+    #[must_use]
+    pub fn bytes_of(&self, series: std::ops::Range<usize>) -> usize {
+        let end = |at: usize| at.checked_sub(1).and_then(|at| self.ends.get(at)).map_or(0, |end| *end as usize);
+        end(series.end) - end(series.start)
     }
 
     /// The numbers of a family's series.
@@ -152,7 +168,8 @@ impl Builder {
     /// The family whose series do not stand together.
     pub fn add(&mut self, line: &Declare) -> Result<(), String> {
         for family in &line.families {
-            let goes_on = self.last_family() == Some(&family.name);
+            let last = self.claims.last();
+            let goes_on = last.is_some_and(|last| *last.name == *family.name && last.kind == family.kind);
             if !goes_on && !self.names.insert(family.name.as_str().into()) {
                 return Err(family.name.clone());
             }

@@ -47,6 +47,10 @@ impl Seat {
             return None;
         }
         let (is_first, is_news) = (!state.has_pushed, !state.is_fresh(now.instant));
+        if is_news {
+            // What had left the page must not come back with a push that does not mention it.
+            state.clear(&self.fleet.families);
+        }
         let outcome = state.show(self.id, push, &self.fleet.families);
         state.acked.1.live = state.acked.1.live.max(seq);
         if let Presence::Connected(connected) = &state.presence {

@@ -121,6 +121,9 @@ impl World {
                 let Some(seat) = &model.seat else { return };
                 let mut push = Vec::new();
                 model.shown.retain(|_, (_, mine)| *mine);
+                if model.fresh_until.is_none_or(|until| elapsed >= until) {
+                    model.shown.clear();
+                }
                 for (set, said) in sets.into_iter().enumerate() {
                     let Some(said) = said else { continue };
                     let declared = declared(seat, set);

@@ -69,6 +69,9 @@ fn view(agent: &Arc<Agent>, now: Moment) -> Option<AgentView> {
         return None;
     }
     let is_up = state.is_fresh(now.instant);
+    if !is_up && state.awaited_until.is_some_and(|until| now.instant < until) {
+        return None;
+    }
     let (peer, interval) = match &state.presence {
         Presence::Connected(connected) => (Some(connected.peer), Some(connected.interval)),
         _ => (None, None),

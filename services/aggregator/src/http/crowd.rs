@@ -1,32 +1,65 @@
 //! So many HTTP connections and no more. When all places are taken, the connection that has been
-//! there longest without asking anything makes room: connections that say nothing cannot keep
-//! Prometheus out.
+//! idle longest makes room: neither connections that say nothing nor ones that ask now and then
+//! can keep Prometheus out.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Open HTTP connections: scrapers, browsers, health checks.
 const CONNECTIONS_MAX: usize = 512;
 /// How long one that is told to go may take; it has nothing to finish.
 const GOES_WITHIN: Duration = Duration::from_secs(1);
 
-/// Set with a connection's first request.
-#[derive(Debug, Clone, Default)]
-pub(super) struct HasAsked(Arc<AtomicBool>);
+/// What a connection does.
+#[derive(Debug, Clone)]
+pub(crate) struct Activity(Arc<Doing>);
 
-impl HasAsked {
-    /// It has.
-    pub(super) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+#[derive(Debug)]
+struct Doing {
+    start: Instant,
+    /// Milliseconds after `start` of the last request, or of the beginning.
+    last_ms: AtomicU64,
+    /// Pages that it waits for, or that are being sent to it.
+    pages: AtomicUsize,
+}
+
+/// As long as this lives, a page is on its way to the connection.
+#[derive(Debug)]
+pub(crate) struct Busy(Activity);
+
+impl Activity {
+    fn new() -> Self {
+        let doing = Doing { start: Instant::now(), last_ms: AtomicU64::new(0), pages: AtomicUsize::new(0) };
+        Self(Arc::new(doing))
     }
 
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// It asks something.
+    pub(super) fn asks(&self) {
+        let elapsed = self.0.start.elapsed().as_millis();
+        self.0.last_ms.store(u64::try_from(elapsed).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// It waits for a page.
+    pub(super) fn is_busy(&self) -> Busy {
+        self.0.pages.fetch_add(1, Ordering::Relaxed);
+        Busy(self.clone())
+    }
+
+    /// Since when it has been idle; `None`: it is not.
+    fn idle_since(&self) -> Option<Instant> {
+        let last = Duration::from_millis(self.0.last_ms.load(Ordering::Relaxed));
+        (self.0.pages.load(Ordering::Relaxed) == 0).then(|| self.0.start + last)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.0.pages.fetch_sub(1, Ordering::Relaxed);
+        self.0.asks();
     }
 }
 
@@ -37,29 +70,28 @@ pub(super) struct Place {
     pub(super) slot: OwnedSemaphorePermit,
     /// Completes when the place is needed by somebody else.
     pub(super) leave: oneshot::Receiver<()>,
-    /// To be set with the first request.
-    pub(super) has_asked: HasAsked,
+    /// What the connection does is noted here.
+    pub(super) activity: Activity,
 }
 
 /// All places.
 #[derive(Debug)]
 pub(super) struct Crowd {
     slots: Arc<Semaphore>,
-    /// Those that had not asked anything when they were last looked at, the oldest first. Never
-    /// longer than twice the number of places.
-    silent: VecDeque<(HasAsked, oneshot::Sender<()>)>,
+    /// Who is there, or was a moment ago.
+    here: Vec<(Activity, oneshot::Sender<()>)>,
 }
 
 impl Crowd {
     pub(super) fn new() -> Self {
-        Self { slots: Arc::new(Semaphore::new(CONNECTIONS_MAX)), silent: VecDeque::new() }
+        Self { slots: Arc::new(Semaphore::new(CONNECTIONS_MAX)), here: Vec::new() }
     }
 
     /// A place for a newcomer; and whether somebody was turned away for it, or the newcomer itself,
-    /// because everybody has asked something.
+    /// because everybody is being sent a page.
     pub(super) async fn enter(&mut self) -> (Option<Place>, bool) {
-        if self.silent.len() > CONNECTIONS_MAX {
-            self.silent.retain(|(has_asked, leave)| !has_asked.get() && !leave.is_closed());
+        if self.here.len() >= CONNECTIONS_MAX {
+            self.here.retain(|(_, leave)| !leave.is_closed());
         }
         let is_full = self.slots.available_permits() == 0;
         if is_full && !self.turn_one_away() {
@@ -69,20 +101,17 @@ impl Crowd {
         let slot = timeout(GOES_WITHIN, Arc::clone(&self.slots).acquire_owned()).await;
         let Ok(Ok(slot)) = slot else { return (None, true) };
         let (sender, leave) = oneshot::channel();
-        let has_asked = HasAsked::default();
-        // A connection that is over, or has asked, leaves a useless entry here, which goes above.
-        self.silent.push_back((has_asked.clone(), sender));
-        (Some(Place { slot, leave, has_asked }), is_full)
+        let activity = Activity::new();
+        self.here.push((activity.clone(), sender));
+        (Some(Place { slot, leave, activity }), is_full)
     }
 
-    /// Tells the longest silent connection to go; false if there is none.
+    /// Tells the connection that has been idle longest to go; false if there is none.
     fn turn_one_away(&mut self) -> bool {
-        while let Some((has_asked, leave)) = self.silent.pop_front() {
-            if !has_asked.get() && leave.send(()).is_ok() {
-                return true;
-            }
-        }
-        false
+        let idle = self.here.iter().enumerate().filter_map(|(at, (activity, _))| Some((activity.idle_since()?, at)));
+        let Some((_, longest)) = idle.min() else { return false };
+        let (_, leave) = self.here.swap_remove(longest);
+        leave.send(()).is_ok()
     }
 }
 
@@ -91,33 +120,34 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_longest_silent_one_makes_room() {
+    async fn the_longest_idle_one_makes_room() {
         let mut crowd = Crowd::new();
-        let mut places: VecDeque<Place> = VecDeque::new();
+        let mut places: Vec<Place> = Vec::new();
         for _ in 0..CONNECTIONS_MAX {
-            places.push_back(crowd.enter().await.0.unwrap());
+            places.push(crowd.enter().await.0.unwrap());
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let mut asked = places.pop_front().unwrap();
-        asked.has_asked.set();
-        let silent = places.pop_front().unwrap();
-        // It goes as soon as it is told to, and the newcomer has its place.
+        // The first two were there longest; one waits for a page, the other has just asked.
+        let busy = places[0].activity.is_busy();
+        places[1].activity.asks();
+        let idle = places.remove(2);
         let goes = async {
-            silent.leave.await.unwrap();
-            drop(silent.slot);
+            idle.leave.await.unwrap();
+            drop(idle.slot);
         };
         let (newcomer, ()) = tokio::join!(crowd.enter(), goes);
         assert!(newcomer.0.is_some() && newcomer.1);
-        assert!(asked.leave.try_recv().is_err() && places[0].leave.try_recv().is_err(), "nobody else is told");
+        assert!(places.iter_mut().all(|place| place.leave.try_recv().is_err()), "nobody else is told");
+        drop(busy);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn when_everybody_has_asked_the_newcomer_is_turned_away() {
+    async fn when_everybody_is_busy_the_newcomer_is_turned_away() {
         let mut crowd = Crowd::new();
         let mut places = Vec::new();
         for _ in 0..CONNECTIONS_MAX {
             let place = crowd.enter().await.0.unwrap();
-            place.has_asked.set();
-            places.push(place);
+            places.push((place.activity.is_busy(), place));
         }
         assert!(matches!(crowd.enter().await, (None, true)));
         places.pop();

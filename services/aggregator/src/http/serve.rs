@@ -21,6 +21,8 @@ use crate::stop::Stop;
 /// A request's head must be whole by then; also how long an idle connection is kept. A scraper
 /// that comes less often connects anew, which costs it nothing to speak of.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// Threads that write pages, for all scrapes together: more would only take memory and processors.
+const WRITERS_MAX: usize = 4;
 /// Longest request head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// What is being sent may take so long once the process is told to stop.
@@ -35,7 +37,8 @@ pub async fn thread(listener: TcpListener, context: Arc<Context>, stop: Stop) {
     let (ended, wait) = oneshot::channel::<()>();
     let start = || -> io::Result<()> {
         let listener = listener.into_std()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().max_blocking_threads(WRITERS_MAX).enable_all().build()?;
         std::thread::Builder::new().name("http".to_owned()).spawn(move || {
             runtime.block_on(async {
                 match TcpListener::from_std(listener) {
@@ -77,7 +80,7 @@ async fn serve(listener: TcpListener, context: Arc<Context>, mut stop: Stop) {
             context.shared.telemetry.http_connections.inc();
             let held = place.slot;
             tokio::select! {
-                () = connection(stream, &context, place.has_asked, stop) => {}
+                () = connection(stream, &context, place.activity, stop) => {}
                 // An error means that nobody will ever need this place.
                 Ok(()) = place.leave => {}
             }
@@ -91,8 +94,8 @@ async fn serve(listener: TcpListener, context: Arc<Context>, mut stop: Stop) {
 }
 
 /// One connection, with any number of requests.
-async fn connection(stream: TcpStream, context: &Arc<Context>, has_asked: super::crowd::HasAsked, mut stop: Stop) {
-    let filter = routes(Arc::clone(context), has_asked);
+async fn connection(stream: TcpStream, context: &Arc<Context>, activity: super::crowd::Activity, mut stop: Stop) {
+    let filter = routes(Arc::clone(context), activity);
     let service = TowerToHyperService::new(warp::service(filter));
     let io = TokioIo::new(Patient::new(stream, WRITE_STALL_MAX));
     let connection = http1::Builder::new()

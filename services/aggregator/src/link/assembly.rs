@@ -13,7 +13,9 @@ use crate::fleet::declared::{Builder, Declared, Identity};
 /// What a series takes besides its text: where it ends, and its value.
 const SERIES_OVERHEAD: usize = 16;
 /// What a family takes besides its text: its claim, and its place on the page.
-const FAMILY_OVERHEAD: usize = 256;
+const FAMILY_OVERHEAD: usize = 1024;
+/// How often its name is kept, with those of the names that it owns.
+const FAMILY_NAMES: usize = 8;
 
 fn unfit<T>(code: RefuseCode, reason: String) -> Result<T, Unfit> {
     Err(Unfit { code, reason })
@@ -56,7 +58,7 @@ impl HalfDeclared {
             let each = family.name.len() + self.identity_bytes + SERIES_OVERHEAD;
             let series = family.series.iter().map(|series| each + series.suffix.len() + labels(series)).sum::<usize>();
             let goes_on = self.builder.last_family() == Some(&family.name);
-            let own = family.name.len() + family.help.len() + family.unit.len() + FAMILY_OVERHEAD;
+            let own = family.name.len() * FAMILY_NAMES + family.help.len() + family.unit.len() + FAMILY_OVERHEAD;
             series + if goes_on { 0 } else { own }
         };
         line.families.iter().map(family).sum()

@@ -24,7 +24,7 @@ enum Holders {
     /// Sets of several names: for each series, by its hash, the name and how many sets of it.
     /// 64 bits: two different series of an agent with 100,000 clash once in 10^9 agents, and then
     /// the agent is refused, with the series named.
-    Many(HashMap<u64, (Box<str>, usize)>),
+    Many(HashMap<u64, (Arc<str>, usize)>),
 }
 
 impl Declarations {
@@ -36,6 +36,7 @@ impl Declarations {
         set: &Arc<Declared>,
         sets: &HashMap<u64, Arc<Declared>>,
     ) -> Result<(), (String, String)> {
+        let set_name: Arc<str> = set.name.as_ref().into();
         for (family, claim) in set.claims.iter().enumerate() {
             let holders = match self.families.entry(claim.name.clone()) {
                 Entry::Vacant(free) => {
@@ -55,9 +56,9 @@ impl Declarations {
             for number in set.series_of(family) {
                 match series.entry(hash(set.prefix(number))) {
                     Entry::Vacant(free) => {
-                        free.insert((set.name.clone(), 1));
+                        free.insert((Arc::clone(&set_name), 1));
                     }
-                    Entry::Occupied(mut taken) if taken.get().0 == set.name => taken.get_mut().1 += 1,
+                    Entry::Occupied(mut taken) if *taken.get().0 == *set.name => taken.get_mut().1 += 1,
                     Entry::Occupied(taken) => {
                         let text = String::from_utf8_lossy(set.prefix(number)).trim_end().to_owned();
                         return Err((text, taken.get().0.to_string()));
@@ -97,12 +98,13 @@ impl Declarations {
 }
 
 /// The series of a family that sets of one name had to themselves so far.
-fn one_by_one(name: &str, at: &[(u64, usize)], sets: &HashMap<u64, Arc<Declared>>) -> HashMap<u64, (Box<str>, usize)> {
-    let mut series: HashMap<u64, (Box<str>, usize)> = HashMap::new();
+fn one_by_one(name: &str, at: &[(u64, usize)], sets: &HashMap<u64, Arc<Declared>>) -> HashMap<u64, (Arc<str>, usize)> {
+    let name: Arc<str> = name.into();
+    let mut series: HashMap<u64, (Arc<str>, usize)> = HashMap::new();
     for (number, family) in at {
         let Some(set) = sets.get(number) else { continue };
         for number in set.series_of(*family) {
-            series.entry(hash(set.prefix(number))).or_insert_with(|| (name.into(), 0)).1 += 1;
+            series.entry(hash(set.prefix(number))).or_insert_with(|| (Arc::clone(&name), 0)).1 += 1;
         }
     }
     series

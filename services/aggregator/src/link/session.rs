@@ -238,7 +238,7 @@ impl Session {
     /// Logs what is not shown as it was declared, each family once for a connection.
     fn tell(&mut self, clashes: &[Clash]) {
         for Clash { family, declared, shown } in clashes {
-            if self.told.len() >= TOLD_MAX || !self.told.insert(family.clone()) {
+            if self.told.len() >= TOLD_MAX || !self.told.insert(family.clone()) || !self.shared.may_warn() {
                 continue;
             }
             let agent = self.seat.name();
@@ -314,7 +314,8 @@ fn no_room(what: &str, setting: &str) -> Ended {
 /// When a push was measured, by the agent's clock that never steps.
 fn measured_mono(head: &Push) -> i64 {
     let sent = i64::try_from(head.mono_ms).unwrap_or(i64::MAX);
-    sent.saturating_sub(head.now_ms.saturating_sub(head.measured_ms))
+    // A time of measurement in the future is one that was sent at once.
+    sent.saturating_sub(head.now_ms.saturating_sub(head.measured_ms).max(0))
 }
 
 /// A push that is open, with the sets that it may speak of.

@@ -12,7 +12,7 @@ use protocol::values::as_whole;
 use super::Page;
 use crate::fleet::families::Family;
 
-/// Text of a piece, about: 5 ms of work. Series count with the average length of their set.
+/// Text of a piece, about: 5 ms of work.
 const PIECE_BYTES: usize = 1 << 20;
 /// What a series' value and newline take, about.
 const VALUE_BYTES: usize = 12;
@@ -175,21 +175,23 @@ pub fn pieces(page: &Page) -> Vec<Piece> {
     let mut bytes = 0;
     for (family, one) in page.families.iter().enumerate() {
         for (run, found) in one.runs.iter().enumerate() {
-            let each = page.sets.get(found.set as usize).map_or(0, |shown| shown.declared.prefix_bytes()) + VALUE_BYTES;
-            let (length, mut at) = (found.series().len(), 0);
-            while at < length {
+            let Some(shown) = page.sets.get(found.set as usize) else { continue };
+            let (all, mut at) = (found.series(), 0);
+            while at < all.len() {
                 if piece.count == 0 {
                     piece = Piece { family, run, series: at, count: 0 };
                 }
-                let fits = ((PIECE_BYTES.saturating_sub(bytes)) / each).clamp(1, length - at);
+                let rest = all.start + at..all.end;
+                let fits = shown.declared.fit(rest.clone(), PIECE_BYTES.saturating_sub(bytes), VALUE_BYTES);
                 piece.count += fits;
-                bytes += fits * each;
+                bytes += shown.declared.bytes_of(rest.start..rest.start + fits) + fits * VALUE_BYTES;
                 at += fits;
-                if bytes + each > PIECE_BYTES {
+                if bytes >= PIECE_BYTES || at < all.len() {
                     pieces.push(std::mem::replace(&mut piece, Piece { family, run, series: 0, count: 0 }));
                     bytes = 0;
                 }
             }
+            bytes += if run == 0 { one.family.help.len() } else { 0 };
         }
     }
     if piece.count > 0 {

@@ -32,6 +32,10 @@ pub(super) const DECLARED_LIMIT: Metric = metric(
     &[],
     "Most series that may be declared, FLEETGAUGE_MAX_SERIES.",
 );
+pub(super) const TEXT: Metric =
+    metric("fleetgauge_declared_bytes", "gauge", &[], "Memory charged for declared names and labels.");
+pub(super) const TEXT_LIMIT: Metric =
+    metric("fleetgauge_declared_limit_bytes", "gauge", &[], "Most of that, FLEETGAUGE_MAX_DECLARED.");
 pub(super) const FAMILIES: Metric =
     metric("fleetgauge_families", "gauge", &[], "Metric families that are claimed, the aggregator's own included.");
 pub(super) const CONNECTIONS: Metric =
@@ -120,6 +124,8 @@ pub const TABLE: &[&Metric] = &[
     &SERIES,
     &DECLARED,
     &DECLARED_LIMIT,
+    &TEXT,
+    &TEXT_LIMIT,
     &FAMILIES,
     &CONNECTIONS,
     &CONNECTIONS_LIMIT,

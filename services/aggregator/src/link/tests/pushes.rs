@@ -216,3 +216,14 @@ async fn no_sample_is_lost_count_of() {
         ["received", "visible", "duplicate", "dropped"].map(|what| sum(&format!("fleetgauge_samples_{what}_total")));
     assert_eq!([received, visible, duplicate, dropped], [11.0, 5.0, 2.0, 4.0]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_measurement_from_the_future_makes_no_later_one_late() {
+    let inside = Inside::new();
+    let mut talk = inside.agent("a", "s", 1).await;
+    talk.push_at(1, -3_600_000, &[1.0, 2.0]).await;
+    talk.hear().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    talk.push(2, &[3.0, 4.0]).await;
+    assert_eq!(inside.page("a"), ["a 3", "b 4"]);
+}

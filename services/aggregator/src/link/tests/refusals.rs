@@ -59,6 +59,9 @@ async fn what_may_not_be_said_is_refused_with_a_reason() {
     check("sequence", vec![push(), json!({"end": {"seq": 2}})]).await;
     check("duplicate", vec![declare(2, "t", &["c", "a"])]).await;
     check("duplicate", vec![declare(2, "t", &["c", "d", "c"])]).await;
+    check("duplicate", vec![json!({"declare": {"set": 2, "name": "t", "total": 2, "families": [
+        {"name": "c", "type": "gauge", "series": [{}]}, {"name": "c", "type": "counter", "series": [{"labels": {"l": "1"}}]}]}})])
+    .await;
     check("set_reused", vec![declare(0, "t", &["c"])]).await;
     check(
         "bad_series",
