@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_millis(250);
 /// Between two writes of the list of known agents.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// What connections may take to end once the process is told to stop.
-const GRACE: Duration = Duration::from_millis(600);
+const GRACE: Duration = Duration::from_millis(500);
 
 /// What the last write of the list of known agents may take, on a slow disk.
 const SAVE_WITHIN: Duration = Duration::from_millis(250);
