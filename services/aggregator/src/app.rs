@@ -163,10 +163,12 @@ impl App {
         if tokio::time::timeout(GRACE, rest).await.is_err() {
             tracing::warn!(after = ?GRACE, "connections that did not end in time are cut");
         }
-        if let Some(file) = known
-            && tokio::time::timeout(SAVE_WITHIN, save(file, &shared)).await.is_err()
-        {
-            tracing::error!(after = ?SAVE_WITHIN, "the list of known agents was not written in time");
+        if let Some(file) = known {
+            match tokio::time::timeout(SAVE_WITHIN, save(file, &shared)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "the list of known agents was not written"),
+                Err(_) => tracing::error!(after = ?SAVE_WITHIN, "the list of known agents was not written in time"),
+            }
         }
         tracing::info!("stopped");
         ended
@@ -206,6 +208,7 @@ fn listen(address: SocketAddr, variable: &'static str) -> Result<TcpListener, Bi
 /// Lets go of what is over, and keeps the list of known agents up to date on disk, where it is of
 /// the version `saved`.
 async fn keep_house(known: Option<KnownFile>, mut saved: u64, shared: Arc<Shared>, mut stop: Stop) {
+    let mut is_failing = false;
     let mut last_save = tokio::time::Instant::now();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -220,20 +223,32 @@ async fn keep_house(known: Option<KnownFile>, mut saved: u64, shared: Arc<Shared
             && version != saved
             && last_save.elapsed() >= SAVE_EVERY
         {
-            saved = if save(file.clone(), &shared).await { version } else { saved };
+            // A disk may be full for days: that is said once, and counted at each try.
+            match save(file.clone(), &shared).await {
+                Ok(()) => {
+                    saved = version;
+                    if std::mem::take(&mut is_failing) {
+                        tracing::info!("the list of known agents can be written again");
+                    }
+                }
+                Err(error) if !is_failing => {
+                    is_failing = true;
+                    tracing::error!(%error, "the list of known agents cannot be written, a crash would forget who is gone; it is tried again every second");
+                }
+                Err(_) => {}
+            }
             last_save = tokio::time::Instant::now();
         }
     }
 }
 
-/// Writes the list of known agents; says whether it could.
-async fn save(file: KnownFile, shared: &Shared) -> bool {
+/// Writes the list of known agents.
+async fn save(file: KnownFile, shared: &Shared) -> io::Result<()> {
     let known = shared.fleet.known(moment());
     let written = tokio::task::spawn_blocking(move || file.save(&known)).await;
     let written = written.unwrap_or_else(|error| Err(io::Error::other(error)));
-    if let Err(error) = &written {
+    if written.is_err() {
         shared.telemetry.known_file_errors.inc();
-        tracing::error!(%error, "the list of known agents could not be written; it is tried again");
     }
-    written.is_ok()
+    written
 }

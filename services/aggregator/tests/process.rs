@@ -161,6 +161,24 @@ fn who_is_awaited_in_vain_is_dead_after_a_crash() {
 }
 
 #[test]
+fn a_disk_that_cannot_be_written_is_counted_and_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let running = start(&[("FLEETGAUGE_DATA_DIR", data.to_str().unwrap())]);
+    std::fs::remove_dir_all(&data).unwrap();
+    let _agent = agent(running.link, "host");
+    let until = Instant::now() + Duration::from_secs(30);
+    while page(running.http).contains("\nfleetgauge_known_agents_write_errors_total 0\n") {
+        assert!(Instant::now() < until, "a failed write is counted");
+    }
+    std::fs::create_dir(&data).unwrap();
+    while !std::fs::read_to_string(data.join("agents.json")).is_ok_and(|kept| kept.contains("host")) {
+        assert!(Instant::now() < until, "it is written as soon as that is possible");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn agents_are_not_blamed_for_the_time_that_this_process_did_not_run() {
     let running = start(&[]);
     let began = Instant::now();
