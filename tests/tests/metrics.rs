@@ -111,7 +111,7 @@ async fn document() -> String {
             .map(|(name, family)| (name.as_str(), family.kind.as_str(), family.labels(), family.help.as_str())),
     );
     text.push_str(HOST_HEAD);
-    let golden = tests::root().join("services/agent/tests/fixtures/host.prom");
+    let golden = tests::root().join("services/agent/tests/fixtures/vm.prom");
     let golden = std::fs::read_to_string(golden).expect("the golden page of the agent");
     let mut collector = "";
     for part in golden.split("\n# ").map(|part| part.trim_start_matches("# ")) {

@@ -12,5 +12,5 @@ pub mod settings;
 pub mod stop;
 mod table;
 
-pub use settings::{Settings, SettingsError};
+pub use settings::{Settings, SettingsError, duration};
 pub use table::{Known, TABLE};

@@ -126,8 +126,7 @@ impl Settings {
     /// # Errors
     /// When the value is none.
     pub fn duration(&self, name: &str) -> Result<Duration, SettingsError> {
-        humantime::parse_duration(&self.text(name)?)
-            .map_err(|_| self.bad(name, "accepted: a duration such as 250ms, 5s, 10m or 30d"))
+        duration(&self.text(name)?).ok_or_else(|| self.bad(name, "accepted: a duration such as 250ms, 5s, 10m or 30d"))
     }
 
     /// A setting as a number of bytes: `64KiB`, `16MiB`.
@@ -179,6 +178,12 @@ fn did_you_mean(name: &str) -> String {
         || "; docs/settings.md lists them all".to_owned(),
         |known| format!(", did you mean {}?", known.name),
     )
+}
+
+/// A duration such as `250ms`, `5s`, `10m` or `30d`; `None`: it is none.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
+    humantime::parse_duration(text).ok()
 }
 
 #[cfg(test)]

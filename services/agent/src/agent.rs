@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::clock;
 use crate::collect::files::Roots;
 use crate::collect::scheduler::Scheduler;
-use crate::collect::{self, Collector};
+use crate::collect::{self, Planned};
 use crate::mailbox::Mailbox;
 use crate::settings::Settings;
 use crate::telemetry::Telemetry;
@@ -24,7 +24,7 @@ pub enum AgentError {
 /// An agent that is ready to run.
 pub struct Agent {
     settings: Arc<Settings>,
-    collectors: Vec<Box<dyn Collector>>,
+    collectors: Vec<Planned>,
     telemetry: Arc<Telemetry>,
     identity: Identity,
     seed: u64,
@@ -43,7 +43,7 @@ impl Agent {
         let session = session.iter().map(|byte| format!("{byte:02x}")).collect();
         let incarnation = u64::try_from(lifecycle::clock::unix_ms()).unwrap_or(0);
         Ok(Self {
-            collectors: collect::all(settings.interval),
+            collectors: collect::planned(&settings.collect),
             settings: Arc::new(settings),
             telemetry: Arc::new(Telemetry::new()),
             identity: Identity { session, incarnation },
@@ -71,7 +71,8 @@ impl Agent {
             "agent starts"
         );
         let mailbox = Arc::new(Mailbox::default());
-        let roots = Roots::new(settings.host_root.as_deref());
+        let roots =
+            Roots::new(settings.host_root.as_deref()).with(settings.host_proc.as_deref(), settings.host_sys.as_deref());
         let scheduler = Scheduler::new(collectors, roots, settings.interval, Arc::clone(&telemetry));
         let thread = {
             let mailbox = Arc::clone(&mailbox);

@@ -6,15 +6,19 @@
 //! Whatever a file holds, they report what can be read and say what could not.
 
 pub mod batch;
+pub mod config;
 mod crew;
 pub mod error;
 pub mod files;
+pub mod filter;
 mod news;
 pub mod scheduler;
 #[cfg(test)]
 pub(crate) mod testing;
 mod vitals;
 
+#[cfg(target_os = "linux")]
+mod attr;
 #[cfg(target_os = "linux")]
 mod cpu;
 #[cfg(target_os = "linux")]
@@ -45,6 +49,7 @@ mod golden_tests;
 use std::time::Duration;
 
 use batch::Batch;
+use config::Config;
 use error::CollectError;
 #[cfg(target_os = "linux")]
 use error::Faults;
@@ -55,7 +60,15 @@ pub trait Collector: Send {
     /// Its name: of the set that it fills, and the `collector` label of metrics about it.
     fn name(&self) -> &'static str;
 
-    /// How often it is read; `None`: for every push.
+    /// Where its figures come from, for the documentation: files below the host's `/`, or calls.
+    fn source(&self) -> &'static str;
+
+    /// Is it read unless the settings say otherwise?
+    fn is_default(&self) -> bool {
+        true
+    }
+
+    /// How often it is read unless the settings say otherwise; `None`: for every push.
     fn every(&self) -> Option<Duration> {
         None
     }
@@ -72,21 +85,39 @@ pub trait Collector: Send {
     fn read(&mut self, roots: &Roots, out: &mut Batch) -> Result<(), CollectError>;
 }
 
-/// All collectors that this system has.
+/// A collector that is to be read.
+pub struct Planned {
+    /// What reads.
+    pub collector: Box<dyn Collector>,
+    /// How often; `None`: for every push.
+    pub every: Option<Duration>,
+}
+
+/// The collectors that the settings want.
 #[must_use]
-pub fn all(interval: Duration) -> Vec<Box<dyn Collector>> {
+pub fn planned(config: &Config) -> Vec<Planned> {
+    all(config)
+        .into_iter()
+        .filter(|collector| config.is_on(collector.name(), collector.is_default()))
+        .map(|collector| Planned { every: config.every(collector.name(), collector.every()), collector })
+        .collect()
+}
+
+/// All collectors that this system has. They do nothing before they are read.
+#[must_use]
+pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
     #[cfg(target_os = "linux")]
     {
         use std::sync::{Arc, Mutex};
-        let survey = Arc::new(Mutex::new(mounts::Survey::new(interval)));
+        let survey = Arc::new(Mutex::new(mounts::Survey::new(config)));
         vec![
-            Box::new(vitals::Vitals::new(Arc::clone(&survey))),
+            Box::new(vitals::Vitals::new(config, Arc::clone(&survey))),
             Box::new(cpu::Cpu::new()),
-            Box::new(diskstats::Diskstats::new()),
+            Box::new(diskstats::Diskstats::new(config)),
             Box::new(filesystem::Filesystem::new(survey)),
             Box::new(loadavg::Loadavg::new()),
             Box::new(meminfo::Meminfo::new()),
-            Box::new(netdev::Netdev::new()),
+            Box::new(netdev::Netdev::new(config)),
             Box::new(stat::Stat::new()),
             Box::new(time::Time::default()),
             Box::new(uname::Uname),
@@ -94,8 +125,7 @@ pub fn all(interval: Duration) -> Vec<Box<dyn Collector>> {
     }
     #[cfg(not(target_os = "linux"))]
     {
-        let _ = interval;
-        vec![Box::new(vitals::Vitals::new())]
+        vec![Box::new(vitals::Vitals::new(config))]
     }
 }
 

@@ -7,6 +7,8 @@ use lifecycle::SettingsError;
 use protocol::limits::{AGENT_NAME_BYTES_MAX, INTERVAL_MAX, INTERVAL_MIN};
 use protocol::{AgentName, Labels, declare};
 
+use crate::collect::config::Config;
+
 /// Longest labels, written as JSON: a `hello` has 4,096 bytes, of which names, clocks and what the
 /// host is take less than 1,500.
 const LABELS_BYTES_MAX: usize = 2560;
@@ -68,6 +70,12 @@ pub struct Settings {
     pub ephemeral: bool,
     /// Where the measured host's `/` is mounted; `None`: the process runs on it.
     pub host_root: Option<PathBuf>,
+    /// Where its `/proc` is, if not below that.
+    pub host_proc: Option<PathBuf>,
+    /// Where its `/sys` is, if not below that.
+    pub host_sys: Option<PathBuf>,
+    /// What is measured.
+    pub collect: Config,
     /// File that is written at each acknowledged push.
     pub heartbeat: Option<PathBuf>,
 }
@@ -78,13 +86,17 @@ impl Settings {
     /// # Errors
     /// One sentence on the first value that cannot be used.
     pub fn resolve(settings: &lifecycle::Settings) -> Result<Self, SettingsError> {
+        let interval = interval(settings)?;
         Ok(Self {
             agent: agent_name(settings)?,
             aggregators: aggregators(settings)?,
-            interval: interval(settings)?,
+            interval,
             labels: labels(settings)?,
             ephemeral: settings.flag("FLEETGAUGE_EPHEMERAL")?,
-            host_root: host_root(settings)?,
+            host_root: directory(settings, "FLEETGAUGE_HOST_ROOT", "/")?.filter(|root| root != "/"),
+            host_proc: directory(settings, "FLEETGAUGE_HOST_PROC", "/proc")?,
+            host_sys: directory(settings, "FLEETGAUGE_HOST_SYS", "/sys")?,
+            collect: Config::resolve(settings, interval)?,
             heartbeat: path(settings, "FLEETGAUGE_HEARTBEAT_FILE")?,
         })
     }
@@ -155,13 +167,12 @@ fn labels(settings: &lifecycle::Settings) -> Result<Labels, SettingsError> {
     Ok(labels)
 }
 
-fn host_root(settings: &lifecycle::Settings) -> Result<Option<PathBuf>, SettingsError> {
-    const NAME: &str = "FLEETGAUGE_HOST_ROOT";
-    let root = path(settings, NAME)?;
+fn directory(settings: &lifecycle::Settings, name: &str, what: &str) -> Result<Option<PathBuf>, SettingsError> {
+    let root = path(settings, name)?;
     if root.as_ref().is_some_and(|root| !root.is_absolute() || !root.is_dir()) {
-        return Err(settings.bad(NAME, "accepted: an absolute path where the host's / is mounted"));
+        return Err(settings.bad(name, &format!("accepted: an absolute path where the host's {what} is mounted")));
     }
-    Ok(root.filter(|root| root != "/"))
+    Ok(root)
 }
 
 #[cfg(test)]

@@ -6,12 +6,10 @@
 use std::time::Duration;
 
 use prometheus::proto::{Metric, MetricType as Kind};
-use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 use protocol::frame::{MetricType, RefuseCode};
 
-use crate::collect::batch::{Batch, Unsent};
+use crate::collect::batch::Batch;
 
 /// Buckets of a reading's time: a file takes 20 µs, a slow device 50 ms, a dead one for ever.
 const READING_BUCKETS: &[f64] = &[0.000_1, 0.001, 0.01, 0.1, 1.0];
@@ -97,7 +95,7 @@ pub struct Telemetry {
     failures: IntCounterVec,
     dropped: IntCounterVec,
     ack_seconds: Histogram,
-    reading_seconds: HistogramVec,
+    reading_seconds: Histogram,
     success: IntGaugeVec,
     dropped_series: IntCounterVec,
     node_success: GaugeVec,
@@ -148,11 +146,10 @@ impl Telemetry {
                 "Time from sending a push to its ack.",
                 ACK_BUCKETS,
             ),
-            reading_seconds: histograms(
+            reading_seconds: histogram(
                 &registry,
                 "fleetgauge_collector_duration_seconds",
-                "Time that a collector took.",
-                &["collector"],
+                "Time that collectors took, each reading of each of them.",
                 READING_BUCKETS,
             ),
             success: registered(
@@ -198,10 +195,6 @@ impl Telemetry {
     /// Makes a collector known, so that its series are there from the first push on.
     pub fn register(&self, collector: &str, is_node: bool) {
         self.success.with_label_values(&[collector]).set(0);
-        let _at_zero = self.reading_seconds.with_label_values(&[collector]);
-        for why in Unsent::ALL {
-            let _at_zero = self.dropped_series.with_label_values(&[collector, why.as_str()]);
-        }
         if is_node && cfg!(target_os = "linux") {
             self.node_success.with_label_values(&[collector]).set(0.0);
             self.node_seconds.with_label_values(&[collector]).set(0.0);
@@ -210,7 +203,7 @@ impl Telemetry {
 
     /// A collector was read.
     pub fn collected(&self, collector: &str, is_node: bool, success: bool, took: Duration) {
-        self.reading_seconds.with_label_values(&[collector]).observe(took.as_secs_f64());
+        self.reading_seconds.observe(took.as_secs_f64());
         self.success.with_label_values(&[collector]).set(success.into());
         if is_node && cfg!(target_os = "linux") {
             self.node_success.with_label_values(&[collector]).set(f64::from(u8::from(success)));
@@ -377,11 +370,6 @@ fn node_gauges(registry: &Registry, what: &str, help: &str) -> GaugeVec {
 
 fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
     registered(registry, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())))
-}
-
-fn histograms(registry: &Registry, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
-    let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-    registered(registry, HistogramVec::new(options, labels))
 }
 
 #[cfg(test)]

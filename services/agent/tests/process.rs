@@ -220,7 +220,7 @@ fn host_with_a_hung(file: &str) -> tempfile::TempDir {
         }
     }
     let root = tempfile::tempdir().unwrap();
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/host");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/vm");
     copy(&fixture, root.path(), &root.path().join(file));
     root
 }

@@ -16,6 +16,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use agent::collect::batch::Batch;
+use agent::collect::config::Config;
 use agent::collect::files::Roots;
 use agent::collect::{Collector, all};
 use peer::{Page, Series};
@@ -23,9 +24,14 @@ use peer::{Page, Series};
 /// This host, as the agent sees it.
 struct Host(Vec<(Box<dyn Collector>, Batch)>);
 
+fn config() -> Config {
+    let settings = lifecycle::Settings::from_pairs([("", ""); 0]).unwrap();
+    Config::resolve(&settings, Duration::from_secs(5)).unwrap()
+}
+
 impl Host {
     fn new() -> Self {
-        Self(all(Duration::from_secs(5)).into_iter().map(|collector| (collector, Batch::new())).collect())
+        Self(all(&config()).into_iter().map(|collector| (collector, Batch::new())).collect())
     }
 
     fn page(&mut self) -> Page {

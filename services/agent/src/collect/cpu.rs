@@ -95,6 +95,10 @@ impl Collector for Cpu {
         "cpu"
     }
 
+    fn source(&self) -> &'static str {
+        "`/proc/stat`, `/sys/devices/system/cpu/`"
+    }
+
     fn read(&mut self, roots: &Roots, out: &mut Batch) -> Result<(), CollectError> {
         let mut faults = Faults::default();
         if let Some(text) = self.stat.read(&roots.proc, &mut faults) {

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::batch::Batch;
+use super::config::Config;
 use super::error::{CollectError, Faults, at_most};
 use super::files::{Roots, Source, attribute};
+use super::filter::Filter;
 use super::{Collector, whole};
 
 /// What stands in the columns after the name: a counter or gauge, and what a unit of it is worth.
@@ -44,6 +46,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Diskstats {
     file: Source,
+    filter: Filter,
     known: HashMap<String, Disk>,
     looked: Option<Instant>,
 }
@@ -58,14 +61,19 @@ struct Disk {
 impl Diskstats {
     /// Reads nothing yet.
     #[must_use]
-    pub(super) fn new() -> Self {
-        Self { file: Source::new("diskstats"), known: HashMap::new(), looked: None }
+    pub(super) fn new(config: &Config) -> Self {
+        let filter = config.diskstats_devices.clone();
+        Self { file: Source::new("diskstats"), filter, known: HashMap::new(), looked: None }
     }
 }
 
 impl Collector for Diskstats {
     fn name(&self) -> &'static str {
         "diskstats"
+    }
+
+    fn source(&self) -> &'static str {
+        "`/proc/diskstats`, `/run/udev/data/b*`, `/sys/block/*/queue/rotational`"
     }
 
     fn read(&mut self, roots: &Roots, out: &mut Batch) -> Result<(), CollectError> {
@@ -75,7 +83,7 @@ impl Collector for Diskstats {
             self.looked = Some(Instant::now());
         }
         if let Some(text) = self.file.read(&roots.proc, &mut faults) {
-            for line in lines(text) {
+            for line in lines(text, &mut self.filter) {
                 let Some(line) = faults.check(line) else { continue };
                 if !self.known.contains_key(line.device) {
                     self.known.insert(line.device.to_owned(), look(roots, &line));
@@ -101,9 +109,10 @@ struct Line<'a> {
     count: usize,
 }
 
-/// The disks that are shown: whole ones, no partitions, no RAM disks, loops or floppies.
-fn lines(text: &str) -> impl Iterator<Item = Result<Line<'_>, CollectError>> {
-    let lines = text.lines().filter(|line| !line.split_ascii_whitespace().nth(2).is_some_and(is_ignored)).map(|line| {
+/// The disks that are shown.
+fn lines<'a>(text: &'a str, filter: &mut Filter) -> impl Iterator<Item = Result<Line<'a>, CollectError>> {
+    let mut is_shown = |line: &&str| line.split_ascii_whitespace().nth(2).is_none_or(|device| filter.shows(device));
+    let lines = text.lines().filter(move |line| is_shown(line)).map(|line| {
         let malformed = || CollectError::malformed("diskstats", line);
         let mut words = line.split_ascii_whitespace();
         let (major, minor, device) = (words.next(), words.next(), words.next());
@@ -119,24 +128,6 @@ fn lines(text: &str) -> impl Iterator<Item = Result<Line<'_>, CollectError>> {
         (numbers && count >= COLUMNS_MIN).then_some(Line { major, minor, device, columns, count }).ok_or_else(malformed)
     });
     at_most(DISKS_MAX, "disks", lines)
-}
-
-/// `ram0`, `zram0`, `loop0`, `fd0`, `sda1`, `vda1`, `xvda1`, `hda1`, `nvme0n1p1`: what the pattern
-/// `^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$` of node_exporter leaves out. Partitions of
-/// disks after the 26th have two letters and are shown, there as here.
-fn is_ignored(device: &str) -> bool {
-    let stem = device.trim_end_matches(|c: char| c.is_ascii_digit());
-    if stem.len() == device.len() {
-        return false;
-    }
-    if matches!(stem, "ram" | "zram" | "loop" | "fd") {
-        return true;
-    }
-    let letter = |text: &str| matches!(text.as_bytes(), [b'a'..=b'z']);
-    let partition = ["hd", "sd", "vd", "xvd"].iter().any(|prefix| stem.strip_prefix(prefix).is_some_and(letter));
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let nvme = stem.strip_prefix("nvme").and_then(|rest| rest.strip_suffix('p')).and_then(|rest| rest.split_once('n'));
-    partition || nvme.is_some_and(|(controller, space)| digits(controller) && digits(space))
 }
 
 fn report(line: &Line<'_>, out: &mut Batch) {
@@ -221,21 +212,22 @@ mod tests {
 
     #[test]
     fn whole_disks_only() {
+        let mut filter = crate::collect::testing::config().diskstats_devices;
         for name in ["ram0", "zram1", "loop12", "fd0", "sda1", "vda1", "xvda10", "hda2", "nvme0n1p2", "nvme10n12p3"] {
-            assert!(is_ignored(name), "{name}");
+            assert!(!filter.shows(name), "{name}");
         }
         let shown = "sda vda sdaa sdaa1 xvdab12 sdA1 nvme0n1 nvmen1p1 dm-0 md0 mmcblk0 mmcblk0p1 sr0 zd0 sd1 ram";
         for name in shown.split(' ') {
-            assert!(!is_ignored(name), "{name}");
+            assert!(filter.shows(name), "{name}");
         }
     }
 
     #[test]
     fn units() {
         let text = "254 0 vda 36159 6938 5397330 27975 37737 25711 6246696 13201 2 8176 42165 8847 0 1081872 701 8259 286\n\
-            8 0 sda 1 2 3 4 5 6 7 8 9 10 11\n8 1 sda1 1 2\n8 16 sdb 1 2 3\nx y sdc 1 2 3 4 5 6 7 8 9 10 11\n";
+            8 0 sda 1 2 3 4 5 6 7 8 9 10 11\n8 16 sdb 1 2 3\nx y sdc 1 2 3 4 5 6 7 8 9 10 11\n";
         let run = |out: &mut Batch, faults: &mut Faults| {
-            for line in lines(text) {
+            for line in lines(text, &mut Filter::default()) {
                 if let Some(line) = faults.check(line) {
                     report(&line, out);
                 }
@@ -279,11 +271,12 @@ mod tests {
     fn what_goes_over_the_limit_is_a_fault() {
         let some =
             |count: usize| -> String { (0..count).map(|n| format!("9 {n} md{n} 1 2 3 4 5 6 7 8 9 10 11\n")).collect() };
-        assert_eq!(lines(&some(DISKS_MAX)).filter(Result::is_ok).count(), DISKS_MAX);
-        assert_eq!(lines(&some(DISKS_MAX)).find_map(Result::err), None);
+        assert_eq!(lines(&some(DISKS_MAX), &mut Filter::default()).filter(Result::is_ok).count(), DISKS_MAX);
+        assert_eq!(lines(&some(DISKS_MAX), &mut Filter::default()).find_map(Result::err), None);
         let too_many = some(DISKS_MAX + 5);
-        assert_eq!(lines(&too_many).filter(Result::is_ok).count(), DISKS_MAX);
-        let faults: Vec<String> = lines(&too_many).filter_map(Result::err).map(|error| error.to_string()).collect();
+        assert_eq!(lines(&too_many, &mut Filter::default()).filter(Result::is_ok).count(), DISKS_MAX);
+        let faults: Vec<String> =
+            lines(&too_many, &mut Filter::default()).filter_map(Result::err).map(|error| error.to_string()).collect();
         assert_eq!(faults, ["disks: more than 2000, the others are not shown"]);
     }
 

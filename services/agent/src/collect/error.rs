@@ -13,6 +13,8 @@ pub enum CollectError {
         what: String,
         /// The system's words.
         error: String,
+        /// Is it that there is no such file?
+        missing: bool,
     },
     /// A file with something else in it than expected.
     #[error("{what}: cannot make sense of {text:?}")]
@@ -47,7 +49,20 @@ impl CollectError {
     /// An error of the system at a path.
     #[must_use]
     pub fn at(path: &Path, error: &io::Error) -> Self {
-        Self::Unreadable { what: path.display().to_string(), error: error.to_string() }
+        Self::call(&path.display().to_string(), error)
+    }
+
+    /// An error of a system call.
+    #[must_use]
+    pub fn call(what: &str, error: &io::Error) -> Self {
+        let missing = error.kind() == io::ErrorKind::NotFound;
+        Self::Unreadable { what: what.to_owned(), error: error.to_string(), missing }
+    }
+
+    /// Is it only that a file is not there?
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Unreadable { missing: true, .. })
     }
 
     /// Text that makes no sense.
@@ -94,6 +109,17 @@ impl Faults {
     /// The value, or `None` and the error remembered.
     pub fn check<T>(&mut self, result: Result<T, CollectError>) -> Option<T> {
         result.map_err(|error| self.note(error)).ok()
+    }
+
+    /// The same for what a host need not have: that it is not there is no error.
+    pub fn check_if_there<T>(&mut self, result: Result<T, CollectError>) -> Option<T> {
+        result
+            .map_err(|error| {
+                if !error.is_missing() {
+                    self.note(error)
+                }
+            })
+            .ok()
     }
 
     /// Did nothing go wrong?

@@ -37,6 +37,19 @@ impl Roots {
         Self { proc: root.join("proc"), sys: root.join("sys"), foreign: root != Path::new("/"), root }
     }
 
+    /// The same with a `/proc` or a `/sys` that lies elsewhere.
+    #[must_use]
+    pub fn with(mut self, proc: Option<&Path>, sys: Option<&Path>) -> Self {
+        if let Some(proc) = proc {
+            self.foreign |= proc != Path::new("/proc");
+            self.proc = proc.to_path_buf();
+        }
+        if let Some(sys) = sys {
+            self.sys = sys.to_path_buf();
+        }
+        self
+    }
+
     /// A path of the host, symbolic links resolved as the host would: an absolute one starts at
     /// the host's root, not at ours.
     #[must_use]
@@ -133,6 +146,71 @@ impl Source {
         faults.check(loaded)?;
         Some(self.text(faults))
     }
+
+    /// The same where not being there only means that the host has no such thing: no fault then.
+    pub fn read_if_there(&mut self, base: &Path, faults: &mut Faults) -> Option<&str> {
+        let loaded = self.load(base, faults);
+        faults.check_if_there(loaded)?;
+        Some(self.text(faults))
+    }
+}
+
+/// A file that shows every reader its own namespace (`/proc/net/…`, `mountinfo`): the host's is
+/// that of process 1. Where that is hidden, our own is read.
+#[derive(Debug)]
+pub struct HostSource {
+    host: Source,
+    own: Source,
+    is_own: bool,
+}
+
+impl HostSource {
+    /// The file at these paths: that of process 1 (`1/…`) and our own (`self/…`).
+    #[must_use]
+    pub fn new(host: &'static str, own: &'static str) -> Self {
+        Self { host: Source::new(host), own: Source::new(own), is_own: false }
+    }
+
+    /// Reads it; see [`Source::load`].
+    ///
+    /// # Errors
+    /// When neither can be read; of the host's.
+    pub fn load(&mut self, base: &Path, faults: &mut Faults) -> Result<(), CollectError> {
+        let host = self.host.load(base, faults);
+        self.is_own = host.is_err();
+        if self.is_own { self.own.load(base, faults).or(host) } else { host }
+    }
+
+    /// Was our own read, the last time?
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.is_own
+    }
+
+    /// What was read last.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        if self.is_own { self.own.bytes() } else { self.host.bytes() }
+    }
+
+    /// What was read last, as text; see [`Source::text`].
+    pub fn text(&mut self, faults: &mut Faults) -> &str {
+        if self.is_own { self.own.text(faults) } else { self.host.text(faults) }
+    }
+
+    /// Reads all of it as text. `None` (and a fault) when it cannot be read.
+    pub fn read(&mut self, base: &Path, faults: &mut Faults) -> Option<&str> {
+        let loaded = self.load(base, faults);
+        faults.check(loaded)?;
+        Some(self.text(faults))
+    }
+
+    /// The same where not being there only means that the host has no such thing: no fault then.
+    pub fn read_if_there(&mut self, base: &Path, faults: &mut Faults) -> Option<&str> {
+        let loaded = self.load(base, faults);
+        faults.check_if_there(loaded)?;
+        Some(self.text(faults))
+    }
 }
 
 /// Reads from the start of a file up to one byte over the limit.
@@ -157,13 +235,15 @@ fn fill(file: &File, buffer: &mut Vec<u8>, max: usize) -> io::Result<()> {
     }
 }
 
+/// Reads once from a place in a file.
 #[cfg(unix)]
-fn read_at(file: &File, room: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(super) fn read_at(file: &File, room: &mut [u8], offset: u64) -> io::Result<usize> {
     std::os::unix::fs::FileExt::read_at(file, room, offset)
 }
 
+/// Reads once from a place in a file.
 #[cfg(not(unix))]
-fn read_at(file: &File, room: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(super) fn read_at(file: &File, room: &mut [u8], offset: u64) -> io::Result<usize> {
     use std::io::{Seek, SeekFrom};
     let mut file = file;
     file.seek(SeekFrom::Start(offset))?;

@@ -27,6 +27,10 @@ impl Collector for Filesystem {
         "filesystem"
     }
 
+    fn source(&self) -> &'static str {
+        "`/proc/1/mountinfo`, statfs(2)"
+    }
+
     fn read(&mut self, roots: &Roots, out: &mut Batch) -> Result<(), CollectError> {
         let mut faults = Faults::default();
         let mut survey = self.survey.lock().unwrap_or_else(PoisonError::into_inner);

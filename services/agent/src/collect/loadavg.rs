@@ -24,6 +24,10 @@ impl Collector for Loadavg {
         "loadavg"
     }
 
+    fn source(&self) -> &'static str {
+        "`/proc/loadavg`"
+    }
+
     fn read(&mut self, roots: &Roots, out: &mut Batch) -> Result<(), CollectError> {
         let mut faults = Faults::default();
         if let Some(text) = self.file.read(&roots.proc, &mut faults) {

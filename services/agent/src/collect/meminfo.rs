@@ -79,6 +79,10 @@ impl Collector for Meminfo {
         "meminfo"
     }
 
+    fn source(&self) -> &'static str {
+        "`/proc/meminfo`"
+    }
+
     fn read(&mut self, roots: &Roots, out: &mut Batch) -> Result<(), CollectError> {
         let mut faults = Faults::default();
         if let Some(text) = self.file.read(&roots.proc, &mut faults) {

@@ -6,48 +6,17 @@
 
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
-use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::config::Config;
 use super::crew::Crew;
 use super::error::{CollectError, Faults};
-use super::files::{Roots, Source};
+use super::files::{HostSource, Roots};
+use super::filter::Filter;
 use super::news::News;
 
-/// Kinds of file systems that hold nothing of the user's.
-const KINDS_IGNORED: &[&str] = &[
-    "autofs",
-    "binfmt_misc",
-    "bpf",
-    "cgroup",
-    "cgroup2",
-    "configfs",
-    "debugfs",
-    "devpts",
-    "devtmpfs",
-    "fusectl",
-    "hugetlbfs",
-    "iso9660",
-    "mqueue",
-    "nsfs",
-    "overlay",
-    "proc",
-    "procfs",
-    "pstore",
-    "rpc_pipefs",
-    "securityfs",
-    "selinuxfs",
-    "squashfs",
-    "erofs",
-    "sysfs",
-    "tracefs",
-];
-/// Where the system's own mounts are, with everything below.
-const TREES_IGNORED: &[&[u8]] = &[b"/dev", b"/proc", b"/sys"];
-/// Where each mount below belongs to a container or a service.
-const BELOW_IGNORED: &[&[u8]] = &[b"/run/credentials/", b"/var/lib/docker/", b"/var/lib/containers/storage/"];
 /// What a mount's `device_error` says while it does not answer.
 pub(super) const STUCK: &str = "mountpoint timeout";
 /// Most mounts that are looked at.
@@ -96,8 +65,9 @@ type Answer = (PathBuf, Result<Space, String>);
 /// Looks at the mounts, at most once in a while for all who ask.
 #[derive(Debug)]
 pub(super) struct Survey {
-    host: Source,
-    own: Source,
+    file: HostSource,
+    mount_points: Filter,
+    fs_types: Filter,
     crew: Crew<PathBuf, Answer>,
     /// Mounts that were asked and did not answer yet.
     stuck: HashSet<PathBuf>,
@@ -116,14 +86,16 @@ pub(super) struct Survey {
 impl Survey {
     /// A survey whose answers serve all collectors of one push: half an interval.
     #[must_use]
-    pub(super) fn new(interval: Duration) -> Self {
-        Self::asking(interval, statfs)
+    pub(super) fn new(config: &Config) -> Self {
+        Self::asking(config, statfs)
     }
 
-    fn asking(interval: Duration, ask: fn(PathBuf) -> Answer) -> Self {
+    fn asking(config: &Config, ask: fn(PathBuf) -> Answer) -> Self {
+        let interval = config.interval;
         Self {
-            host: Source::new("1/mountinfo"),
-            own: Source::new("self/mountinfo"),
+            file: HostSource::new("1/mountinfo", "self/mountinfo"),
+            mount_points: config.mount_points.clone(),
+            fs_types: config.fs_types.clone(),
             crew: Crew::new("mounts", THREADS_MAX, MOUNTS_MAX, ask),
             stuck: HashSet::new(),
             slow: HashSet::new(),
@@ -155,19 +127,19 @@ impl Survey {
     fn list(&mut self, roots: &Roots, faults: &mut Faults) -> bool {
         self.mounts.clear();
         self.places.clear();
-        let own = self.host.load(&roots.proc, faults).is_err();
-        if own {
-            let loaded = self.own.load(&roots.proc, faults);
-            if faults.check(loaded).is_none() {
-                return own;
-            }
+        let loaded = self.file.load(&roots.proc, faults);
+        let own = self.file.is_own();
+        if faults.check(loaded).is_none() {
+            return own;
         }
-        let bytes = if own { self.own.bytes() } else { self.host.bytes() };
         // In our own namespace the host's mounts stand below its root.
         let strip = (own && roots.foreign).then_some(roots.root.as_path());
-        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        for line in self.file.bytes().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let Some(parsed) = faults.check(parse(line, &roots.root, strip)) else { continue };
             let Some(mount) = parsed else { continue };
+            if !self.fs_types.shows(&mount.fstype) || !self.mount_points.shows(&mount.mountpoint) {
+                continue;
+            }
             let next = self.mounts.len();
             match self.places.entry(mount.path.clone()) {
                 // Of what is mounted over one another only the last can be seen.
@@ -249,9 +221,6 @@ fn parse(line: &[u8], root: &Path, strip: Option<&Path>) -> Result<Option<Mount>
         },
     };
     let fstype = text(kind);
-    if KINDS_IGNORED.contains(&fstype.as_str()) || is_ignored(mountpoint.as_os_str()) {
-        return Ok(None);
-    }
     let readonly = [options, super_options]
         .iter()
         .any(|options| options.split(|byte| *byte == b',').any(|option| option == b"ro" || option == b"emergency_ro"));
@@ -269,13 +238,6 @@ fn parse(line: &[u8], root: &Path, strip: Option<&Path>) -> Result<Option<Mount>
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn is_ignored(mountpoint: &OsStr) -> bool {
-    let path = mountpoint.as_bytes();
-    let within = |tree: &&[u8]| path.strip_prefix(*tree).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
-    let below = |tree: &&[u8]| path.strip_prefix(*tree).is_some_and(|rest| !rest.is_empty());
-    TREES_IGNORED.iter().any(within) || BELOW_IGNORED.iter().any(below)
 }
 
 /// The kernel writes space, tab, newline and backslash in names as `\040` and so on.

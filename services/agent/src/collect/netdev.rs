@@ -3,8 +3,10 @@
 //! `/proc/net/dev` would show the network of whoever reads it: in a container its own.
 
 use super::batch::Batch;
+use super::config::Config;
 use super::error::{CollectError, Faults, at_most};
-use super::files::{Roots, Source, attribute};
+use super::files::{HostSource, Roots, attribute};
+use super::filter::Filter;
 use super::{Collector, note_fallback, whole};
 
 /// The columns of the file, and what their metrics are called and mean.
@@ -32,14 +34,15 @@ const DEVICES_MAX: usize = 1000;
 /// The host's network devices.
 #[derive(Debug)]
 pub(super) struct Netdev {
-    file: HostDev,
+    file: HostSource,
+    filter: Filter,
 }
 
 impl Netdev {
     /// Reads nothing yet.
     #[must_use]
-    pub(super) fn new() -> Self {
-        Self { file: HostDev::new() }
+    pub(super) fn new(config: &Config) -> Self {
+        Self { file: source(), filter: config.netdev_devices.clone() }
     }
 }
 
@@ -48,46 +51,33 @@ impl Collector for Netdev {
         "netdev"
     }
 
+    fn source(&self) -> &'static str {
+        "`/proc/1/net/dev`, `/sys/class/net/*/statistics/rx_nohandler`"
+    }
+
     fn read(&mut self, roots: &Roots, out: &mut Batch) -> Result<(), CollectError> {
         let mut faults = Faults::default();
-        let (text, own) = self.file.read(roots, &mut faults);
-        if let Some(text) = text {
-            let devices: Vec<_> = devices(text).filter_map(|line| faults.check(line)).collect();
+        if let Some(text) = self.file.read(&roots.proc, &mut faults) {
+            let devices: Vec<_> = devices(text, &mut self.filter).filter_map(|line| faults.check(line)).collect();
             report(&devices, out);
             for (device, _) in &devices {
                 report_no_handler(roots, device, out);
             }
         }
-        note_fallback("netdev", own, roots, faults, out)
+        note_fallback("netdev", self.file.is_own(), roots, faults, out)
     }
 }
 
-/// The file with the host's devices: that of process 1, or where it is hidden our own.
-#[derive(Debug)]
-pub(super) struct HostDev {
-    host: Source,
-    own: Source,
+/// The file with the host's devices.
+pub(super) fn source() -> HostSource {
+    HostSource::new("1/net/dev", "self/net/dev")
 }
 
-impl HostDev {
-    /// Reads nothing yet.
-    #[must_use]
-    pub(super) fn new() -> Self {
-        Self { host: Source::new("1/net/dev"), own: Source::new("self/net/dev") }
-    }
-
-    /// Its text, and whether it is only that of our own network.
-    pub(super) fn read(&mut self, roots: &Roots, faults: &mut Faults) -> (Option<&str>, bool) {
-        if self.host.load(&roots.proc, faults).is_ok() {
-            return (Some(self.host.text(faults)), false);
-        }
-        (self.own.read(&roots.proc, faults), true)
-    }
-}
-
-/// The devices in `/proc/net/dev` that are shown, with their columns. Devices of containers
-/// (`veth…`, or 15 hexadecimal digits) come and go by the hundred and are left out.
-pub(super) fn devices(text: &str) -> impl Iterator<Item = Result<(&str, [f64; 16]), CollectError>> {
+/// The devices in `/proc/net/dev` that are shown, with their columns.
+pub(super) fn devices<'a>(
+    text: &'a str,
+    filter: &mut Filter,
+) -> impl Iterator<Item = Result<(&'a str, [f64; 16]), CollectError>> {
     // The two lines of the head have no colon.
     let devices = text
         .lines()
@@ -103,15 +93,8 @@ pub(super) fn devices(text: &str) -> impl Iterator<Item = Result<(&str, [f64; 16
             }
             Ok((name.trim_start_matches(' '), columns))
         })
-        .filter(|line| !line.as_ref().is_ok_and(|(name, _)| is_ignored(name)));
+        .filter(|line| line.as_ref().map_or(true, |(name, _)| filter.shows(name)));
     at_most(DEVICES_MAX, "network devices", devices)
-}
-
-/// Is it a device of a container?
-#[must_use]
-pub(super) fn is_ignored(device: &str) -> bool {
-    device.starts_with("veth")
-        || (device.len() == 15 && device.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
 }
 
 fn report(devices: &[(&str, [f64; 16])], out: &mut Batch) {
@@ -138,14 +121,15 @@ fn report_no_handler(roots: &Roots, device: &str, out: &mut Batch) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collect::testing::check;
+    use crate::collect::testing::{check, config};
 
     const HEAD: &str = "Inter-|   Receive    |  Transmit\n face |bytes    packets |bytes\n";
 
     #[track_caller]
     fn check_devices(lines: &str, expected: &[(&str, f64)]) {
         let text = format!("{HEAD}{lines}");
-        let got: Vec<(&str, f64)> = devices(&text).flatten().map(|(name, columns)| (name, columns[15])).collect();
+        let got: Vec<(&str, f64)> =
+            devices(&text, &mut config().netdev_devices).flatten().map(|(name, columns)| (name, columns[15])).collect();
         assert_eq!(got, expected);
     }
 
@@ -165,10 +149,11 @@ mod tests {
             let lines = (0..count).map(|n| format!("eth{n}: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n"));
             HEAD.to_owned() + &lines.collect::<String>()
         };
-        assert_eq!(devices(&some(DEVICES_MAX)).find_map(Result::err), None);
+        assert_eq!(devices(&some(DEVICES_MAX), &mut Filter::default()).find_map(Result::err), None);
         let too_many = some(DEVICES_MAX + 5);
-        assert_eq!(devices(&too_many).flatten().count(), DEVICES_MAX);
-        let faults: Vec<String> = devices(&too_many).filter_map(Result::err).map(|error| error.to_string()).collect();
+        assert_eq!(devices(&too_many, &mut Filter::default()).flatten().count(), DEVICES_MAX);
+        let faults: Vec<String> =
+            devices(&too_many, &mut Filter::default()).filter_map(Result::err).map(|error| error.to_string()).collect();
         assert_eq!(faults, ["network devices: more than 1000, the others are not shown"]);
     }
 
@@ -176,7 +161,8 @@ mod tests {
     fn columns_have_their_names() {
         let text = format!("{HEAD} eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\nbroken\n");
         let run = |out: &mut Batch, faults: &mut Faults| {
-            let devices: Vec<_> = devices(&text).filter_map(|line| faults.check(line)).collect();
+            let devices: Vec<_> =
+                devices(&text, &mut config().netdev_devices).filter_map(|line| faults.check(line)).collect();
             report(&devices, out);
         };
         let page: String =

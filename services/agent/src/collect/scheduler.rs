@@ -7,12 +7,12 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Collector;
 use super::batch::Batch;
 use super::crew::Crew;
 use super::error::CollectError;
 use super::files::Roots;
 use super::news::News;
+use super::{Collector, Planned};
 use crate::clock::Moment;
 use crate::mailbox::Mailbox;
 use crate::measurement::Measurement;
@@ -115,17 +115,12 @@ pub struct Scheduler {
 impl Scheduler {
     /// A scheduler of these collectors.
     #[must_use]
-    pub fn new(
-        collectors: Vec<Box<dyn Collector>>,
-        roots: Roots,
-        interval: Duration,
-        telemetry: Arc<Telemetry>,
-    ) -> Self {
+    pub fn new(collectors: Vec<Planned>, roots: Roots, interval: Duration, telemetry: Arc<Telemetry>) -> Self {
         let now = Instant::now();
         let jobs_max = collectors.len();
-        let station = |(place, collector): (usize, Box<dyn Collector>)| {
+        let station = |(place, planned): (usize, Planned)| {
+            let Planned { collector, every } = planned;
             telemetry.register(collector.name(), collector.is_node());
-            let every = collector.every().filter(|every| *every > interval);
             Station {
                 name: collector.name(),
                 is_node: collector.is_node(),

@@ -19,6 +19,10 @@ impl Collector for Puppet {
         self.name
     }
 
+    fn source(&self) -> &'static str {
+        ""
+    }
+
     fn every(&self) -> Option<Duration> {
         self.every
     }
@@ -45,9 +49,13 @@ fn ready(name: &'static str) -> Box<dyn Collector> {
 }
 
 /// A scheduler that waits long enough for everything that comes back at all.
+fn planned(collectors: Vec<Box<dyn Collector>>) -> Vec<Planned> {
+    collectors.into_iter().map(|collector| Planned { every: collector.every(), collector }).collect()
+}
+
 fn scheduler(collectors: Vec<Box<dyn Collector>>) -> Scheduler {
     let interval = Duration::from_millis(400);
-    let mut scheduler = Scheduler::new(collectors, Roots::new(None), interval, Arc::new(Telemetry::new()));
+    let mut scheduler = Scheduler::new(planned(collectors), Roots::new(None), interval, Arc::new(Telemetry::new()));
     scheduler.patience = Duration::from_secs(20);
     scheduler
 }
@@ -166,8 +174,12 @@ fn ticks_are_multiples_and_missed_ones_are_not_made_up_for() {
 
 #[test]
 fn a_stop_ends_the_thread_in_the_middle_of_a_pause() {
-    let scheduler =
-        Scheduler::new(vec![ready("ready")], Roots::new(None), Duration::from_secs(600), Arc::new(Telemetry::new()));
+    let scheduler = Scheduler::new(
+        planned(vec![ready("ready")]),
+        Roots::new(None),
+        Duration::from_secs(600),
+        Arc::new(Telemetry::new()),
+    );
     let (mailbox, stop) = (Arc::new(Mailbox::default()), Arc::new(Pace::default()));
     let thread = {
         let (mailbox, stop) = (Arc::clone(&mailbox), Arc::clone(&stop));

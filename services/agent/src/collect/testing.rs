@@ -5,7 +5,14 @@ use std::fmt::Write;
 use protocol::is_absent;
 
 use super::batch::Batch;
+use super::config::Config;
 use super::error::Faults;
+
+/// What is collected when nothing is set, at a push a minute.
+pub(crate) fn config() -> Config {
+    let settings = lifecycle::Settings::from_pairs([("", ""); 0]).unwrap();
+    Config::resolve(&settings, std::time::Duration::from_secs(60)).unwrap()
+}
 
 /// A batch as exposition text; with `heads`, a `# TYPE` line before each family.
 pub(crate) fn render(batch: &Batch, heads: bool) -> String {

@@ -21,6 +21,10 @@ impl Collector for Time {
         "time"
     }
 
+    fn source(&self) -> &'static str {
+        "clock_gettime(2), `/etc/localtime`, `/sys/devices/system/clocksource/`"
+    }
+
     fn read(&mut self, roots: &Roots, out: &mut Batch) -> Result<(), CollectError> {
         let mut faults = Faults::default();
         let now = lifecycle::clock::unix_seconds();

@@ -14,6 +14,10 @@ impl Collector for Uname {
         "uname"
     }
 
+    fn source(&self) -> &'static str {
+        "uname(2), `/etc/hostname`"
+    }
+
     fn read(&mut self, roots: &Roots, out: &mut Batch) -> Result<(), CollectError> {
         let uname = rustix::system::uname();
         let own = uname.nodename().to_string_lossy();

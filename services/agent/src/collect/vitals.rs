@@ -14,6 +14,7 @@ use protocol::ABSENT;
 
 use super::Collector;
 use super::batch::Batch;
+use super::config::Config;
 use super::error::{CollectError, Faults};
 use super::files::Roots;
 #[cfg(target_os = "linux")]
@@ -77,10 +78,10 @@ pub(super) struct Vitals {
 impl Vitals {
     /// Reads nothing yet.
     #[cfg(target_os = "linux")]
-    pub(super) fn new(survey: Arc<Mutex<Survey>>) -> Self {
+    pub(super) fn new(config: &Config, survey: Arc<Mutex<Survey>>) -> Self {
         Self {
-            system: from_sysinfo::System::default(),
-            files: from_files::Files::new(),
+            system: from_sysinfo::System::new(config),
+            files: from_files::Files::new(config),
             processes: from_files::Processes::new(),
             survey,
         }
@@ -88,8 +89,8 @@ impl Vitals {
 
     /// Reads nothing yet.
     #[cfg(not(target_os = "linux"))]
-    pub(super) fn new() -> Self {
-        Self { system: from_sysinfo::System::default() }
+    pub(super) fn new(config: &Config) -> Self {
+        Self { system: from_sysinfo::System::new(config) }
     }
 
     /// On Linux sysinfo would wait for ever for a dead mount, read nine files of each network
@@ -115,6 +116,10 @@ impl Vitals {
 impl Collector for Vitals {
     fn name(&self) -> &'static str {
         "vitals"
+    }
+
+    fn source(&self) -> &'static str {
+        "sysinfo; in a container that looks at its host `/proc/{stat,meminfo,loadavg,uptime}`; on Linux always `/proc/1/net/dev`, `/proc/1/mountinfo`, statfs(2), `/proc`"
     }
 
     fn is_node(&self) -> bool {

@@ -1,13 +1,13 @@
 use super::*;
 use crate::collect::files::Roots;
-use std::time::Duration;
+use crate::collect::testing::config;
 
 /// The host on which the tests run, seen both ways: what sysinfo says and what the files say.
 #[test]
 fn both_ways_tell_the_same_of_this_host() {
     let mut faults = Faults::default();
     let here = Roots::new(None);
-    let (mut system, mut files) = (from_sysinfo::System::default(), from_files::Files::new());
+    let (mut system, mut files) = (from_sysinfo::System::new(&config()), from_files::Files::new(&config()));
     let first = (system.signs(true, &mut faults), files.signs(&here, &mut faults));
     assert!(protocol::is_absent(first.0.cpu_used) && protocol::is_absent(first.1.cpu_used));
     let (a, mut b) = (system.signs(true, &mut faults), files.signs(&here, &mut faults));
@@ -29,7 +29,7 @@ fn both_ways_tell_the_same_of_this_host() {
     };
     b.networks = files.networks(&here, &mut Faults::default());
     assert_eq!(devices(&a), devices(&b));
-    let survey = &mut Survey::new(Duration::from_secs(5));
+    let survey = &mut Survey::new(&config());
     let (mounts, _) = survey.mounts(&here, &mut Faults::default());
     let root = mounts.iter().filter_map(from_files::filesystem).find(|found| found.mountpoint == "/");
     let other = a.filesystems.iter().find(|found| found.mountpoint == "/");
@@ -52,7 +52,7 @@ fn the_cpus_share_is_of_the_time_between_two_readings() {
     let root = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(root.path().join("proc")).unwrap();
     let roots = Roots::new(Some(root.path()));
-    let mut files = from_files::Files::new();
+    let mut files = from_files::Files::new(&config());
     let mut shares = Vec::new();
     // user nice system idle iowait irq softirq steal guest guest_nice
     for line in [

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use protocol::ABSENT;
 
 use super::{Filesystem, Network, Signs, used_ratio};
+use crate::collect::config::Config;
 use crate::collect::error::{CollectError, Faults};
-use crate::collect::files::{Roots, Source};
+use crate::collect::files::{HostSource, Roots, Source};
+use crate::collect::filter::Filter;
 use crate::collect::mounts::Mount;
-use crate::collect::netdev::{HostDev, devices};
 use crate::collect::proc_stat::{MODES, cpu_lines};
-use crate::collect::{loadavg, meminfo, number};
+use crate::collect::{loadavg, meminfo, netdev, number};
 
 /// How often processes are counted.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
@@ -21,20 +22,22 @@ pub(super) struct Files {
     meminfo: Source,
     loadavg: Source,
     uptime: Source,
-    netdev: HostDev,
+    netdev: HostSource,
+    devices: Filter,
     /// Idle and whole CPU time at the last reading.
     before: Option<(f64, f64)>,
 }
 
 impl Files {
     /// Reads nothing yet.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         Self {
             stat: Source::new("stat"),
             meminfo: Source::new("meminfo"),
             loadavg: Source::new("loadavg"),
             uptime: Source::new("uptime"),
-            netdev: HostDev::new(),
+            netdev: netdev::source(),
+            devices: config.netdev_devices.clone(),
             before: None,
         }
     }
@@ -62,12 +65,12 @@ impl Files {
 
     /// The host's network devices.
     pub(super) fn networks(&mut self, roots: &Roots, faults: &mut Faults) -> Vec<Network> {
-        let (Some(text), _) = self.netdev.read(roots, faults) else { return vec![] };
+        let Some(text) = self.netdev.read(&roots.proc, faults) else { return vec![] };
         let one = |(device, columns): (&str, [f64; 16])| {
             let [received, .., sent, _, _, _, _, _, _, _] = columns;
             Network { device: device.to_owned(), received, sent }
         };
-        devices(text).filter_map(Result::ok).map(one).collect()
+        netdev::devices(text, &mut self.devices).filter_map(Result::ok).map(one).collect()
     }
 }
 

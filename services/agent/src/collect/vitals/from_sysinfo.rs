@@ -4,16 +4,26 @@ use protocol::ABSENT;
 use sysinfo::{CpuRefreshKind, Networks, RefreshKind};
 
 use super::{Filesystem, Network, Signs, used_ratio};
+use crate::collect::config::Config;
 use crate::collect::error::{CollectError, Faults};
+use crate::collect::filter::Filter;
 
 /// What sysinfo keeps between two readings; made at the first one.
-#[derive(Default)]
 pub(super) struct System {
+    devices: Filter,
+    mount_points: Filter,
+    fs_types: Filter,
     system: Option<sysinfo::System>,
     networks: Option<Networks>,
 }
 
 impl System {
+    /// Reads nothing yet.
+    pub(super) fn new(config: &Config) -> Self {
+        let (devices, mount_points) = (config.netdev_devices.clone(), config.mount_points.clone());
+        Self { devices, mount_points, fs_types: config.fs_types.clone(), system: None, networks: None }
+    }
+
     /// Measures. `everything` also takes networks, file systems and processes from sysinfo.
     #[expect(clippy::cast_precision_loss, reason = "samples are f64")]
     pub(super) fn signs(&mut self, everything: bool, faults: &mut Faults) -> Signs {
@@ -27,7 +37,7 @@ impl System {
         }
         if everything {
             signs.networks = self.networks(faults);
-            signs.filesystems = filesystems(faults);
+            signs.filesystems = self.filesystems(faults);
             signs.processes = self.processes();
         }
         signs
@@ -45,7 +55,8 @@ impl System {
             received: data.total_received() as f64,
             sent: data.total_transmitted() as f64,
         };
-        let mut networks: Vec<Network> = networks.iter().map(one).filter(|one| !is_ignored(&one.device)).collect();
+        let mut networks: Vec<Network> =
+            networks.iter().map(one).filter(|one| self.devices.shows(&one.device)).collect();
         networks.sort_by(|a, b| a.device.cmp(&b.device));
         networks
     }
@@ -75,30 +86,24 @@ impl System {
         let is_process = |process: &&sysinfo::Process| process.thread_kind() != Some(ThreadKind::Userland);
         system.processes().values().filter(is_process).count() as f64
     }
-}
 
-#[expect(clippy::cast_precision_loss, reason = "samples are f64; bytes beyond 2^53 are rounded")]
-fn filesystems(faults: &mut Faults) -> Vec<Filesystem> {
-    let Some(disks) = faults.check(failed("disks", sysinfo::Disks::new_with_refreshed_list())) else { return vec![] };
-    let one = |disk: &sysinfo::Disk| Filesystem {
-        device: disk.name().to_string_lossy().into_owned(),
-        mountpoint: disk.mount_point().to_string_lossy().into_owned(),
-        fstype: disk.file_system().to_string_lossy().into_owned(),
-        used: used_ratio(disk.available_space() as f64, disk.total_space() as f64, ABSENT),
-    };
-    disks.iter().map(one).collect()
-}
-
-#[cfg(target_os = "linux")]
-fn is_ignored(device: &str) -> bool {
-    crate::collect::netdev::is_ignored(device)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn is_ignored(_: &str) -> bool {
-    false
+    #[expect(clippy::cast_precision_loss, reason = "samples are f64; bytes beyond 2^53 are rounded")]
+    fn filesystems(&mut self, faults: &mut Faults) -> Vec<Filesystem> {
+        let Some(disks) = faults.check(failed("disks", sysinfo::Disks::new_with_refreshed_list())) else {
+            return vec![];
+        };
+        let one = |disk: &sysinfo::Disk| Filesystem {
+            device: disk.name().to_string_lossy().into_owned(),
+            mountpoint: disk.mount_point().to_string_lossy().into_owned(),
+            fstype: disk.file_system().to_string_lossy().into_owned(),
+            used: used_ratio(disk.available_space() as f64, disk.total_space() as f64, ABSENT),
+        };
+        let is_shown =
+            |found: &Filesystem| self.fs_types.shows(&found.fstype) && self.mount_points.shows(&found.mountpoint);
+        disks.iter().map(one).filter(is_shown).collect()
+    }
 }
 
 fn failed<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) -> Result<T, CollectError> {
-    result.map_err(|error| CollectError::Unreadable { what: what.to_owned(), error: error.to_string() })
+    result.map_err(|error| CollectError::Unreadable { what: what.to_owned(), error: error.to_string(), missing: false })
 }
