@@ -18,6 +18,7 @@ pub mod cable;
 pub mod host;
 pub mod http;
 pub mod hub;
+pub mod node_exporter;
 pub mod page;
 pub mod peers;
 pub mod process;
@@ -34,4 +35,22 @@ pub use prometheus::Prometheus;
 #[must_use]
 pub fn root() -> &'static std::path::Path {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package stands in the repository")
+}
+
+/// A document that is made of what the code says: it must be the file, or with `UPDATE_GOLDEN=1`
+/// becomes it.
+///
+/// # Panics
+/// When it is not.
+#[track_caller]
+#[expect(clippy::disallowed_methods, reason = "asked for by whoever runs the tests")]
+pub fn check_document(file: &str, expected: &str) {
+    let path = root().join(file);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, expected).expect("the document can be written");
+        return;
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    let differs = found.lines().zip(expected.lines()).find(|(found, expected)| found != expected);
+    assert!(found == expected, "{file} is not what the code says (UPDATE_GOLDEN=1 writes it), first: {differs:?}");
 }

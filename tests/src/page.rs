@@ -26,6 +26,8 @@ impl Sample {
 pub struct Page {
     /// The samples.
     pub samples: Vec<Sample>,
+    /// The type of each family, from its `# TYPE` line.
+    pub types: BTreeMap<String, String>,
 }
 
 impl Page {
@@ -37,7 +39,8 @@ impl Page {
     pub fn parse(text: &str) -> Self {
         let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
         let samples = lines.map(|line| sample(line).unwrap_or_else(|| panic!("no sample: {line}"))).collect();
-        Self { samples }
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        Self { samples, types: types.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect() }
     }
 
     /// The samples of one metric.

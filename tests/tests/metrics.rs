@@ -35,21 +35,43 @@ const AGENT_HEAD: &str = "
 
 ";
 
+/// Families about the agent that a healthy one does not send.
+const LATER: [(&str, &str, &[&str], &str); 1] = [(
+    "fleetgauge_collector_dropped_series_total",
+    "counter",
+    &["collector", "reason"],
+    "Samples of series that were not sent, by reason: unfit (names or labels that no page can have), duplicate, limit.",
+)];
+
 const HOST_HEAD: &str = "
 ## About the host, sent by the agent
 
-`host_*` are there on every system. `node_*` are there on Linux, with the names, types and labels of [node_exporter](https://github.com/prometheus/node_exporter), so that dashboards, rules and alerts written for it keep working. A family is only there where the host has what it tells about.
+`host_*` are there on every system. `node_*` are there on Linux, with the names, types and labels of [node_exporter](https://github.com/prometheus/node_exporter) 1.11, so that dashboards, rules and alerts written for it keep working. A family is only there where the host has what it tells about. A unit follows from the end of a name: `_bytes`, `_seconds`, `_hertz`, `_celsius`, `_volts`, `_joules` and so on; a family without one counts, or is 0 or 1.
 
-| Family | Type | Labels | Collector |
-|---|---|---|---|
+Paths are those of the host: below `FLEETGAUGE_HOST_ROOT`, or `FLEETGAUGE_HOST_PROC` and `FLEETGAUGE_HOST_SYS`. Which collectors are read, how often, and what each leaves out: [settings](settings.md).
+
+A collector that could not read everything has `node_scrape_collector_success` and `fleetgauge_collector_success` 0 and says why in the log, once for each kind of reason. What a host does not have (no RAID, no battery, an older kernel) is no failure: there are no families of it then, and success is 1.
+
+### Where it differs from node_exporter
+
+| what | here | why |
+|---|---|---|
+| network figures in a container | the host's, from `/proc/1/net` | node_exporter shows the container's unless it has the host's network |
+| `node_scrape_collector_success` where the host has no such hardware | 1 | there is nothing wrong |
+| `veth…` and devices named by 15 hexadecimal digits | left out of `netdev`, `netclass`, `arp` | they come and go with containers; `FLEETGAUGE_NETDEV_DEVICE_EXCLUDE='^$'` brings them back |
+| `processes`, `tcpstat` | on, every 15 s, and up to a bound that is said when it is reached | dashboards ask for them |
+| text files | a bad line or family costs only itself; samples with a time are left out instead of the file; old files can expire | one mistake should not hide the rest |
+| `go_*`, `promhttp_*` | none | there is neither Go nor an HTTP server in an agent |
+
+Not supported: the families of `bcachefs`, and those that node_exporter only shows when asked (`perf`, `ethtool`, `wifi`, `slabinfo`, `buddyinfo`, `cgroups`, `drm`, `ksmd`, `lnstat`, `logind`, `meminfo_numa`, `mountstats`, `network_route`, `ntp`, `pcidevice`, `qdisc`, `runit`, `softirqs`, `supervisord`, `swap`, `sysctl`, `xfrm`, `zoneinfo`).
+
+### Collectors
+
 ";
 
 #[tokio::test]
 async fn the_document_is_what_the_code_says() {
-    let expected = document().await;
-    let file = tests::root().join("docs/metrics.md");
-    let found = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(found == expected, "{} should read:\n\n{expected}\n", file.display());
+    tests::check_document("docs/metrics.md", &document().await);
 }
 
 /// A family that neither the golden page nor this host shows would be missing in the document.
@@ -103,7 +125,13 @@ async fn document() -> String {
     );
     text.push_str(AGENT_HEAD);
     // The golden page leaves out the labels that no two hosts share; this host has them.
-    let here = families(&page_of_an_agent().await);
+    let mut here = families(&page_of_an_agent().await);
+    // These are only there once they have something to tell.
+    for (name, kind, labels, help) in LATER {
+        let label_names = labels.iter().map(|label| (*label).to_owned()).collect();
+        let family = Family { kind: kind.to_owned(), help: help.to_owned(), label_names };
+        here.entry(name.to_owned()).or_insert(family);
+    }
     table(
         &mut text,
         here.iter()
@@ -111,23 +139,57 @@ async fn document() -> String {
             .map(|(name, family)| (name.as_str(), family.kind.as_str(), family.labels(), family.help.as_str())),
     );
     text.push_str(HOST_HEAD);
-    let golden = tests::root().join("services/agent/tests/fixtures/vm.prom");
-    let golden = std::fs::read_to_string(golden).expect("the golden page of the agent");
-    let mut collector = "";
-    for part in golden.split("\n# ").map(|part| part.trim_start_matches("# ")) {
-        match part.strip_prefix("TYPE ") {
-            None => collector = part.lines().next().unwrap_or_default(),
-            Some(_) => {
-                let families = families(&format!("# {part}"));
-                for (name, mut family) in families.into_iter().filter(|(name, _)| !is_about_itself(name)) {
-                    family.label_names.extend(here.get(&name).map(|here| here.label_names.clone()).unwrap_or_default());
-                    let _infallible =
-                        writeln!(text, "| `{name}` | {} | {} | {collector} |", family.kind, family.labels());
-                }
+    collectors(&mut text, &here);
+    text
+}
+
+/// A table of the collectors, and for each of them one of its families: those of the golden pages.
+fn collectors(text: &mut String, here: &BTreeMap<String, Family>) {
+    let config = agent::Settings::resolve(&lifecycle::Settings::default()).expect("the defaults are good").collect;
+    let collectors = agent::collect::all(&config);
+    text.push_str("| Collector | By default | Read | From |\n|---|---|---|---|\n");
+    for collector in &collectors {
+        let (name, on) = (collector.name(), if collector.is_default() { "on" } else { "off" });
+        let every =
+            collector.every().map_or("for every push".to_owned(), |every| format!("every {} s", every.as_secs()));
+        let _infallible = writeln!(text, "| {name} | {on} | {every} | {} |", collector.source());
+    }
+    text.push_str("\n### Families\n\n| Family | Type | Labels | Collector |\n|---|---|---|---|\n");
+    let golden = golden_families();
+    for collector in &collectors {
+        let families = golden.iter().filter(|((of, _), _)| of == collector.name());
+        for ((_, name), family) in families.filter(|((_, name), _)| !is_about_itself(name)) {
+            let mut labels = family.label_names.clone();
+            labels.extend(here.get(name).map(|here| here.label_names.clone()).unwrap_or_default());
+            let labels = Family { label_names: labels, ..Family::default() }.labels();
+            let _infallible = writeln!(text, "| `{name}` | {} | {labels} | {} |", family.kind, collector.name());
+        }
+    }
+}
+
+/// What the golden pages show, by collector and name.
+fn golden_families() -> BTreeMap<(String, String), Family> {
+    let mut all: BTreeMap<(String, String), Family> = BTreeMap::new();
+    let fixtures = tests::root().join("services/agent/tests/fixtures");
+    for entry in std::fs::read_dir(fixtures).expect("the agent's fixtures").map(|entry| entry.expect("an entry")) {
+        if entry.path().extension().is_none_or(|extension| extension != "prom") {
+            continue;
+        }
+        let page = std::fs::read_to_string(entry.path()).expect("a golden page");
+        let mut collector = String::new();
+        for part in page.split("\n# ").map(|part| part.trim_start_matches("# ")) {
+            if !part.starts_with("TYPE ") {
+                collector = part.lines().next().unwrap_or_default().to_owned();
+                continue;
+            }
+            for (name, family) in families(&format!("# {part}")) {
+                let known = all.entry((collector.clone(), name)).or_default();
+                known.kind = family.kind;
+                known.label_names.extend(family.label_names);
             }
         }
     }
-    text
+    all
 }
 
 fn is_about_itself(name: &str) -> bool {

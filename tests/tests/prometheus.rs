@@ -149,6 +149,24 @@ async fn promtool_finds_nothing_that_is_ours_to_mend() {
     assert!(!known.is_empty(), "node_memory_MemTotal_bytes is on the page, so promtool must say something");
 }
 
+/// The pages that the agent's collectors make of hosts made of files.
+#[tokio::test]
+async fn promtool_can_read_the_golden_pages() {
+    let Some(promtool) = peers::program("PROMTOOL", "promtool") else { return };
+    let fixtures = std::fs::read_dir(tests::root().join("services/agent/tests/fixtures")).unwrap();
+    let files =
+        fixtures.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "prom"));
+    let mut read = 0;
+    for file in files {
+        let page = std::fs::read(&file).unwrap();
+        let output = peers::run(&promtool, &["check", "metrics"], &page).await;
+        // They have no help texts, which is a matter of style.
+        assert!(matches!(output.status.code(), Some(0 | 3)), "{}: {output:?}", file.display());
+        read += 1;
+    }
+    assert!(read >= 5, "only {read} golden pages");
+}
+
 #[tokio::test]
 async fn promtool_accepts_the_configuration_that_is_shipped() {
     let Some(promtool) = peers::program("PROMTOOL", "promtool") else { return };

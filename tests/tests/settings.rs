@@ -23,10 +23,7 @@ Durations are written `250ms`, `5s`, `10m`, `1h`, `30d`; sizes `64KiB`, `16MiB`.
 
 #[test]
 fn the_document_is_the_table() {
-    let expected = document();
-    let file = tests::root().join("docs/settings.md");
-    let found = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(found == expected, "{} should read:\n\n{expected}\n", file.display());
+    tests::check_document("docs/settings.md", &document());
 }
 
 fn document() -> String {
