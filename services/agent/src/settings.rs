@@ -112,7 +112,7 @@ fn agent_name(settings: &lifecycle::Settings) -> Result<AgentName, SettingsError
         return AgentName::parse(&given)
             .map_err(|_| settings.bad("FLEETGAUGE_AGENT", "accepted: 1 to 253 characters of A-Z a-z 0-9 . _ : -"));
     }
-    AgentName::parse(&as_agent_name(&crate::host::own_name()))
+    AgentName::parse(&as_agent_name(&lifecycle::host::name()))
         .map_err(|_| settings.bad("FLEETGAUGE_AGENT", "this host has no name, so it must be set"))
 }
 
