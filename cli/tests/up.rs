@@ -1,4 +1,5 @@
 //! `fleetgauge up` as a newcomer meets it.
+#![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -45,7 +46,7 @@ fn a_first_look_works_within_two_seconds_and_ends_within_one() {
     let http: SocketAddr = line.split("http://").nth(1).unwrap().trim_end_matches("/metrics").parse().unwrap();
     let is_full = |page: &str| {
         (1..=3).all(|n| {
-            page.contains(&format!("fleetgauge_agent_up{{aggregator=\"{}\"", hostname()))
+            page.contains(&format!("fleetgauge_agent_up{{aggregator=\"{}\"", lifecycle::host::name()))
                 && page.contains(&format!("instance=\"h-{n}\",job=\"node\"}} 1\n"))
                 && page.contains(&format!("host_load1{{instance=\"h-{n}\""))
         })
@@ -59,10 +60,6 @@ fn a_first_look_works_within_two_seconds_and_ends_within_one() {
     rustix::process::kill_process(rustix::process::Pid::from_child(&up.0), rustix::process::Signal::TERM).unwrap();
     assert_eq!(up.0.wait().unwrap().code(), Some(0));
     assert!(stopped.elapsed() < Duration::from_secs(1), "{:?}", stopped.elapsed());
-}
-
-fn hostname() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 #[track_caller]

@@ -1,11 +1,13 @@
 //! What every process of FleetGauge does before and after its work.
 //!
 //! [`settings`] reads the environment (the only place that does), [`logging`] sets up the log,
-//! [`stop`] turns SIGTERM and SIGINT into a future, [`exit`] names the exit codes, [`clock`] reads
-//! the wall clock (the only place that does), [`limits`] asks the system for more open files.
+//! [`stop`] turns stop signals into a future, [`exit`] names the exit codes, [`clock`] reads the wall
+//! clock (the only place that does), [`host`] asks the system for its name, [`limits`] for more open
+//! files. What differs between systems is kept here as far as that goes.
 
 pub mod clock;
 pub mod exit;
+pub mod host;
 pub mod limits;
 pub mod logging;
 pub mod settings;

@@ -50,7 +50,7 @@ pub const TABLE: &[Known] = &[
         "FLEETGAUGE_HOST_ROOT",
         "",
         "agent",
-        "where the host's `/` is mounted in a container, e.g. `/host`; default: the agent runs on the host itself",
+        "where the host's `/` is mounted in a container, e.g. `/host` (Linux only); default: the agent runs on the host itself",
     ),
     known("FLEETGAUGE_HOST_PROC", "", "agent", "where the host's `/proc` is, if not below its `/`"),
     known("FLEETGAUGE_HOST_SYS", "", "agent", "where the host's `/sys` is, if not below its `/`"),

@@ -27,16 +27,21 @@ pub fn now() -> Moment {
 
 /// Time since boot, sleep included: what was measured before a laptop slept must not look fresh
 /// when it wakes.
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 fn mono_ms() -> u64 {
     use rustix::time::{ClockId, clock_gettime};
-    let time = clock_gettime(ClockId::Boottime);
+    // The one of the two that goes on during sleep is not the same on all systems.
+    #[cfg(target_os = "linux")]
+    const CLOCK: ClockId = ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    const CLOCK: ClockId = ClockId::Monotonic;
+    let time = clock_gettime(CLOCK);
     let (seconds, nanos) = (u64::try_from(time.tv_sec).unwrap_or(0), u64::try_from(time.tv_nsec).unwrap_or(0));
     seconds * 1000 + nanos / 1_000_000
 }
 
-/// Time since the first call; other systems' boot clocks need more than the standard library.
-#[cfg(not(target_os = "linux"))]
+/// Time since the first call; what the standard library reads on Windows goes on during sleep.
+#[cfg(not(unix))]
 fn mono_ms() -> u64 {
     use std::sync::OnceLock;
     use std::time::Instant;

@@ -8,6 +8,7 @@
 mod agent;
 pub mod backoff;
 pub mod clock;
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "some of it is for the collectors of Linux alone"))]
 pub mod collect;
 pub mod health;
 mod host;

@@ -124,7 +124,7 @@ fn agent_name(settings: &lifecycle::Settings) -> Result<AgentName, SettingsError
         return AgentName::parse(&given)
             .map_err(|_| settings.bad("FLEETGAUGE_AGENT", "accepted: 1 to 253 characters of A-Z a-z 0-9 . _ : -"));
     }
-    AgentName::parse(&as_agent_name(&crate::host::own_name()))
+    AgentName::parse(&as_agent_name(&lifecycle::host::name()))
         .map_err(|_| settings.bad("FLEETGAUGE_AGENT", "this host has no name, so it must be set"))
 }
 
@@ -168,11 +168,14 @@ fn labels(settings: &lifecycle::Settings) -> Result<Labels, SettingsError> {
 }
 
 fn directory(settings: &lifecycle::Settings, name: &str, what: &str) -> Result<Option<PathBuf>, SettingsError> {
-    let root = path(settings, name)?;
-    if root.as_ref().is_some_and(|root| !root.is_absolute() || !root.is_dir()) {
+    let Some(root) = path(settings, name)? else { return Ok(None) };
+    if !cfg!(target_os = "linux") {
+        return Err(settings.bad(name, "accepted on Linux only: elsewhere an agent measures the host it runs on"));
+    }
+    if !root.is_absolute() || !root.is_dir() {
         return Err(settings.bad(name, &format!("accepted: an absolute path where the host's {what} is mounted")));
     }
-    Ok(root)
+    Ok(Some(root))
 }
 
 #[cfg(test)]
@@ -200,14 +203,22 @@ mod tests {
             ("FLEETGAUGE_INTERVAL", "250ms"),
             ("FLEETGAUGE_LABELS", "zone=a, rack=7=8,"),
             ("FLEETGAUGE_EPHEMERAL", "true"),
-            ("FLEETGAUGE_HOST_ROOT", "/proc"),
         ])
         .unwrap();
         assert_eq!(settings.agent.as_str(), "007");
         let targets: Vec<String> = settings.aggregators.iter().map(ToString::to_string).collect();
         assert_eq!(targets, ["aggregator:9401", "[2001:db8::1]:9402", "10.0.0.1:9403"]);
         assert_eq!(settings.labels, Labels::of(&[("zone", "a"), ("rack", "7=8")]));
-        assert_eq!(settings.host_root, Some(PathBuf::from("/proc")));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_host_may_be_looked_at_from_a_container() {
+        let root = |path| resolve(&[("FLEETGAUGE_HOST_ROOT", path)]).unwrap().host_root;
+        assert_eq!(root("/proc"), Some(PathBuf::from("/proc")));
+        assert_eq!(root("/"), None, "that is the host itself");
+        check_bad("FLEETGAUGE_HOST_ROOT", "/does/not/exist", "absolute path");
+        check_bad("FLEETGAUGE_HOST_ROOT", "proc", "absolute path");
     }
 
     #[test]
@@ -239,8 +250,6 @@ mod tests {
         let long = "x".repeat(700);
         let four = ["a", "b", "c", "d"].map(|name| format!("{name}={long}")).join(",");
         check_bad("FLEETGAUGE_LABELS", &four, "at most 2560 bytes in all");
-        check_bad("FLEETGAUGE_HOST_ROOT", "/does/not/exist", "absolute path");
-        check_bad("FLEETGAUGE_HOST_ROOT", "proc", "absolute path");
         check_bad("FLEETGAUGE_EPHEMERAL", "yes", "true or false");
     }
 }

@@ -57,7 +57,7 @@ impl Settings {
         Ok(Self {
             http_listen: address(settings, "FLEETGAUGE_HTTP_LISTEN")?,
             link_listen: address(settings, "FLEETGAUGE_LINK_LISTEN")?,
-            name: if name.is_empty() { host_name() } else { name },
+            name: if name.is_empty() { lifecycle::host::name() } else { name },
             job,
             data_dir: (!data_dir.is_empty()).then(|| data_dir.into()),
             tombstone: tombstone(settings)?,
@@ -94,9 +94,4 @@ fn tombstone(settings: &lifecycle::Settings) -> Result<Duration, SettingsError> 
         return Ok(tombstone);
     }
     Err(settings.bad("FLEETGAUGE_TOMBSTONE", "accepted: at most 365d"))
-}
-
-/// The name that this host has for itself.
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

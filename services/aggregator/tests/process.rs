@@ -1,4 +1,5 @@
 //! The binary as an operator meets it: settings, signals, exit codes.
+#![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 mod common;

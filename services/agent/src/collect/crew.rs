@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 /// takes microseconds.
 const PATIENCE: Duration = Duration::from_millis(50);
 /// Collectors and system calls need little; 60 agents in one process should not reserve much.
-const STACK_BYTES: usize = 256 * 1024;
+/// Other systems answer through libraries of their own, which expect more.
+const STACK_BYTES: usize = if cfg!(target_os = "linux") { 256 * 1024 } else { 1024 * 1024 };
 
 /// Threads for jobs `J` that give results `R`.
 #[derive(Debug)]

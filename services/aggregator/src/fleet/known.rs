@@ -97,8 +97,13 @@ impl KnownFile {
         file.write_all(&serde_json::to_vec(&contents)?)?;
         file.sync_all()?;
         fs::rename(&temporary, self.dir.join(FILE))?;
-        File::open(&self.dir)?.sync_all()
+        sync_dir(&self.dir)
     }
+}
+
+/// Makes a rename in this directory last. Windows has no such call for directories.
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
 }
 
 fn parse(text: &[u8]) -> Result<Vec<KnownAgent>, String> {

@@ -29,10 +29,10 @@ impl System {
     pub(super) fn signs(&mut self, everything: bool, faults: &mut Faults) -> Signs {
         let mut signs = Signs::default();
         self.cpu_and_memory(&mut signs, faults);
-        if let Some(load) = faults.check(failed("load average", sysinfo::System::load_average())) {
+        if let Some(load) = known("load average", sysinfo::System::load_average(), faults) {
             signs.loads = [load.one, load.five, load.fifteen];
         }
-        if let Some(uptime) = faults.check(failed("uptime", sysinfo::System::uptime())) {
+        if let Some(uptime) = known("uptime", sysinfo::System::uptime(), faults) {
             signs.uptime_seconds = uptime as f64;
         }
         if everything {
@@ -46,7 +46,7 @@ impl System {
     #[expect(clippy::cast_precision_loss, reason = "samples are f64; bytes beyond 2^53 are rounded")]
     fn networks(&mut self, faults: &mut Faults) -> Vec<Network> {
         if self.networks.is_none() {
-            self.networks = faults.check(failed("networks", Networks::new()));
+            self.networks = known("networks", Networks::new(), faults);
         }
         let Some(networks) = &mut self.networks else { return vec![] };
         networks.refresh(true);
@@ -66,7 +66,7 @@ impl System {
         let first = self.system.is_none();
         if first {
             let kind = RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing().with_usage());
-            self.system = faults.check(failed("cpu", sysinfo::System::new_with_specifics(kind)));
+            self.system = known("cpu", sysinfo::System::new_with_specifics(kind), faults);
         }
         let Some(system) = &mut self.system else { return };
         system.refresh_cpu_usage();
@@ -89,9 +89,7 @@ impl System {
 
     #[expect(clippy::cast_precision_loss, reason = "samples are f64; bytes beyond 2^53 are rounded")]
     fn filesystems(&mut self, faults: &mut Faults) -> Vec<Filesystem> {
-        let Some(disks) = faults.check(failed("disks", sysinfo::Disks::new_with_refreshed_list())) else {
-            return vec![];
-        };
+        let Some(disks) = known("disks", sysinfo::Disks::new_with_refreshed_list(), faults) else { return vec![] };
         let one = |disk: &sysinfo::Disk| Filesystem {
             device: disk.name().to_string_lossy().into_owned(),
             mountpoint: disk.mount_point().to_string_lossy().into_owned(),
@@ -104,6 +102,28 @@ impl System {
     }
 }
 
-fn failed<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) -> Result<T, CollectError> {
-    result.map_err(|error| CollectError::Unreadable { what: what.to_owned(), error: error.to_string(), missing: false })
+/// A part of the answer. What a system does not have (load averages on Windows) is no fault.
+fn known<T>(what: &str, result: Result<T, sysinfo::Error>, faults: &mut Faults) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(sysinfo::Error::Unsupported) => None,
+        Err(error) => {
+            faults.note(CollectError::Unreadable { what: what.to_owned(), error: error.to_string(), missing: false });
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_system_does_not_have_is_no_fault() {
+        let mut faults = Faults::default();
+        assert_eq!(known::<()>("load average", Err(sysinfo::Error::Unsupported), &mut faults), None);
+        assert_eq!(known("uptime", Ok(1), &mut faults), Some(1));
+        assert_eq!(known::<()>("disks", Err("no answer".into()), &mut faults), None);
+        assert_eq!(faults.into_result().unwrap_err().to_string(), "disks: no answer");
+    }
 }
