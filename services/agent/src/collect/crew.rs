@@ -1,9 +1,11 @@
 //! A few threads that do work which may hang: a system call on a dead mount never comes back,
 //! and nothing can end it. The one who waits waits only until a deadline; a thread that hangs is
 //! left to its work, another takes over, and there are never more than a fixed number of them.
+//!
+//! The one who waits is woken when the last of the work is done, not after each piece: waking
+//! costs more than most pieces do.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,47 +19,48 @@ const STACK_BYTES: usize = if cfg!(target_os = "linux") { 256 * 1024 } else { 10
 /// Threads for jobs `J` that give results `R`.
 #[derive(Debug)]
 pub(super) struct Crew<J, R> {
-    shared: Arc<Shared<J>>,
-    results: Receiver<R>,
-    sender: SyncSender<R>,
+    shared: Arc<Shared<J, R>>,
     work: fn(J) -> R,
     name: &'static str,
     threads_max: usize,
 }
 
 #[derive(Debug)]
-struct Shared<J> {
-    state: Mutex<State<J>>,
+struct Shared<J, R> {
+    state: Mutex<State<J, R>>,
+    /// Wakes a thread of the crew.
     wake: Condvar,
+    /// Wakes the one who waits for results.
+    done: Condvar,
 }
 
 #[derive(Debug)]
-struct State<J> {
+struct State<J, R> {
     queue: VecDeque<J>,
+    /// At most as many as jobs were submitted and not yet taken home.
+    results: VecDeque<R>,
     threads: usize,
     idle: usize,
     closed: bool,
 }
 
-impl<J> Shared<J> {
-    fn state(&self) -> MutexGuard<'_, State<J>> {
+impl<J, R> Shared<J, R> {
+    fn state(&self) -> MutexGuard<'_, State<J, R>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<J: Send + 'static, R: Send + 'static> Crew<J, R> {
-    /// A crew of at most `threads_max`, none of which is started yet. At most `jobs_max` jobs may
-    /// be under way at one time: the results of that many always have room.
+    /// A crew of at most `threads_max`, none of which is started yet.
     #[must_use]
-    pub(super) fn new(name: &'static str, threads_max: usize, jobs_max: usize, work: fn(J) -> R) -> Self {
-        let (sender, results) = sync_channel(jobs_max);
-        let state = State { queue: VecDeque::new(), threads: 0, idle: 0, closed: false };
-        let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new() });
-        Self { shared, results, sender, work, name, threads_max }
+    pub(super) fn new(name: &'static str, threads_max: usize, work: fn(J) -> R) -> Self {
+        let state = State { queue: VecDeque::new(), results: VecDeque::new(), threads: 0, idle: 0, closed: false };
+        let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new(), done: Condvar::new() });
+        Self { shared, work, name, threads_max }
     }
 
-    /// Hands over jobs, and wakes one thread for all of them. The caller keeps to `jobs_max` by
-    /// counting what came back.
+    /// Hands over jobs, and wakes one thread for all of them. How many are under way at one time
+    /// is the caller's to bound: each gives one result.
     pub(super) fn submit(&self, jobs: impl IntoIterator<Item = J>) {
         let mut state = self.shared.state();
         state.queue.extend(jobs);
@@ -74,23 +77,25 @@ impl<J: Send + 'static, R: Send + 'static> Crew<J, R> {
     pub(super) fn next_before(&self, deadline: Instant) -> Option<R> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.results.recv_timeout(left.min(PATIENCE)) {
-                Ok(result) => return Some(result),
-                Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) => {
-                    // Also at the end: one who never waits for long would never get another thread.
-                    self.reinforce();
-                    if left <= PATIENCE {
-                        return None;
-                    }
-                }
+            let state = self.shared.state();
+            let nothing = |state: &mut State<J, R>| state.results.is_empty();
+            let waited = self.shared.done.wait_timeout_while(state, left.min(PATIENCE), nothing);
+            let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            if let Some(result) = state.results.pop_front() {
+                return Some(result);
+            }
+            drop(state);
+            // Also at the end: one who never waits for long would never get another thread.
+            self.reinforce();
+            if left <= PATIENCE {
+                return None;
             }
         }
     }
 
     /// A result that is already there.
     pub(super) fn next_ready(&self) -> Option<R> {
-        self.results.try_recv().ok()
+        self.shared.state().results.pop_front()
     }
 
     /// Does work wait that no thread has begun?
@@ -106,9 +111,9 @@ impl<J: Send + 'static, R: Send + 'static> Crew<J, R> {
         }
         state.threads += 1;
         drop(state);
-        let (shared, sender, work) = (Arc::clone(&self.shared), self.sender.clone(), self.work);
+        let (shared, work) = (Arc::clone(&self.shared), self.work);
         let thread = std::thread::Builder::new().name(self.name.to_owned()).stack_size(STACK_BYTES);
-        if let Err(error) = thread.spawn(move || serve(&shared, &sender, work)) {
+        if let Err(error) = thread.spawn(move || serve(&shared, work)) {
             self.shared.state().threads -= 1;
             tracing::warn!(%error, "cannot start a thread that collects");
         }
@@ -116,9 +121,9 @@ impl<J: Send + 'static, R: Send + 'static> Crew<J, R> {
 }
 
 /// What one thread does: job after job, until the crew is dropped or another thread is free too.
-fn serve<J, R>(shared: &Shared<J>, results: &SyncSender<R>, work: fn(J) -> R) {
+fn serve<J, R>(shared: &Shared<J, R>, work: fn(J) -> R) {
+    let mut state = shared.state();
     loop {
-        let mut state = shared.state();
         let job = loop {
             if state.closed {
                 return;
@@ -136,8 +141,11 @@ fn serve<J, R>(shared: &Shared<J>, results: &SyncSender<R>, work: fn(J) -> R) {
             state.idle -= 1;
         };
         drop(state);
-        if results.send(work(job)).is_err() {
-            return;
+        let result = work(job);
+        state = shared.state();
+        state.results.push_back(result);
+        if state.queue.is_empty() {
+            shared.done.notify_one();
         }
     }
 }
@@ -168,7 +176,7 @@ mod tests {
     fn a_job_that_hangs_keeps_no_other_from_its_result() {
         let gate = Arc::new(Mutex::new(()));
         let held = gate.lock().unwrap();
-        let crew = Crew::new("test", 2, 8, work);
+        let crew = Crew::new("test", 2, work);
         crew.submit([Hang(Some(Arc::clone(&gate)), 0)]);
         for number in 1..=5 {
             crew.submit([Hang(None, number)]);
@@ -185,7 +193,7 @@ mod tests {
     fn one_who_never_waits_for_long_gets_another_thread_too() {
         let gate = Arc::new(Mutex::new(()));
         let held = gate.lock().unwrap();
-        let crew = Crew::new("test", 2, 8, work);
+        let crew = Crew::new("test", 2, work);
         crew.submit([Hang(Some(Arc::clone(&gate)), 0), Hang(None, 1)]);
         let deadline = Instant::now() + Duration::from_secs(20);
         while crew.next_before(Instant::now() + PATIENCE / 2) != Some(1) {
@@ -199,7 +207,7 @@ mod tests {
     fn the_number_of_threads_has_a_limit() {
         let gate = Arc::new(Mutex::new(()));
         let held = gate.lock().unwrap();
-        let crew = Crew::new("test", 2, 8, work);
+        let crew = Crew::new("test", 2, work);
         for number in 0..4 {
             crew.submit([Hang(Some(Arc::clone(&gate)), number)]);
         }

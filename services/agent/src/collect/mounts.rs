@@ -96,7 +96,7 @@ impl Survey {
             file: HostSource::new("1/mountinfo", "self/mountinfo"),
             mount_points: config.mount_points.clone(),
             fs_types: config.fs_types.clone(),
-            crew: Crew::new("mounts", THREADS_MAX, MOUNTS_MAX, ask),
+            crew: Crew::new("mounts", THREADS_MAX, ask),
             stuck: HashSet::new(),
             slow: HashSet::new(),
             told: News::new(interval, MOUNTS_MAX),

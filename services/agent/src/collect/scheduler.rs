@@ -117,7 +117,6 @@ impl Scheduler {
     #[must_use]
     pub fn new(collectors: Vec<Planned>, roots: Roots, interval: Duration, telemetry: Arc<Telemetry>) -> Self {
         let now = Instant::now();
-        let jobs_max = collectors.len();
         let station = |(place, planned): (usize, Planned)| {
             let Planned { collector, every } = planned;
             telemetry.register(collector.name(), collector.is_node());
@@ -135,7 +134,7 @@ impl Scheduler {
         };
         Self {
             stations: collectors.into_iter().enumerate().map(station).collect(),
-            crew: Crew::new("collect", THREADS_MAX, jobs_max, read),
+            crew: Crew::new("collect", THREADS_MAX, read),
             roots: Arc::new(roots),
             interval,
             // The rest of the interval is for sending, so that a slow collector delays no tick.
