@@ -2,10 +2,13 @@
 //!
 //! `/proc/net/dev` would show the network of whoever reads it: in a container its own.
 
+use std::collections::HashMap;
+
+use super::attr::{Attr, Scratch};
 use super::batch::Batch;
 use super::config::Config;
 use super::error::{CollectError, Faults, at_most};
-use super::files::{HostSource, Roots, attribute};
+use super::files::{HostSource, Roots};
 use super::filter::Filter;
 use super::{Collector, note_fallback, whole};
 
@@ -36,13 +39,17 @@ const DEVICES_MAX: usize = 1000;
 pub(super) struct Netdev {
     file: HostSource,
     filter: Filter,
+    /// What no line of the file tells, device by device.
+    no_handler: HashMap<String, Attr>,
+    scratch: Scratch,
 }
 
 impl Netdev {
     /// Reads nothing yet.
     #[must_use]
     pub(super) fn new(config: &Config) -> Self {
-        Self { file: source(), filter: config.netdev_devices.clone() }
+        let (no_handler, scratch) = (HashMap::new(), Scratch::default());
+        Self { file: source(), filter: config.netdev_devices.clone(), no_handler, scratch }
     }
 }
 
@@ -60,8 +67,11 @@ impl Collector for Netdev {
         if let Some(text) = self.file.read(&roots.proc, &mut faults) {
             let devices: Vec<_> = devices(text, &mut self.filter).filter_map(|line| faults.check(line)).collect();
             report(&devices, out);
+            if self.no_handler.len() > devices.len() {
+                self.no_handler.retain(|known, _| devices.iter().any(|(device, _)| known == device));
+            }
             for (device, _) in &devices {
-                report_no_handler(roots, device, out);
+                report_no_handler(&mut self.no_handler, &mut self.scratch, roots, device, out);
             }
         }
         note_fallback("netdev", self.file.is_own(), roots, faults, out)
@@ -107,12 +117,21 @@ fn report(devices: &[(&str, [f64; 16])], out: &mut Batch) {
 
 /// This counter is in no line of the file, only in the device's own directory. A device of
 /// another network than the one of `/sys` has none.
-fn report_no_handler(roots: &Roots, device: &str, out: &mut Batch) {
+fn report_no_handler(
+    known: &mut HashMap<String, Attr>,
+    scratch: &mut Scratch,
+    roots: &Roots,
+    device: &str,
+    out: &mut Batch,
+) {
     if device.contains('/') || device.starts_with('.') {
         return;
     }
-    let path = roots.sys.join("class/net").join(device).join("statistics/rx_nohandler");
-    if let Some(count) = attribute(&path).ok().as_deref().and_then(whole) {
+    if !known.contains_key(device) {
+        let path = roots.sys.join("class/net").join(device).join("statistics/rx_nohandler");
+        known.insert(device.to_owned(), Attr::new(path));
+    }
+    if let Some(count) = known.get_mut(device).and_then(|attr| attr.number(scratch)) {
         let help = "Packets received that no protocol took.";
         out.counter("node_network_receive_nohandler_total", help, &[("device", device)], count);
     }
