@@ -11,6 +11,8 @@ const COLLECTORS: [&str; 9] =
     ["cpu", "diskstats", "filesystem", "loadavg", "meminfo", "netdev", "stat", "time", "uname"];
 /// Labels that versions before 1.9 do not have.
 const NEW_LABELS: [(&str, &str); 2] = [("node_filesystem_", "device_error"), ("node_disk_info", "rotational")];
+/// node_exporter says 0 for every disk where the kernel lacks any other file of a disk's queue.
+const UNSURE_LABEL: &str = "rotational";
 /// Families that older versions do not have.
 const NEW_FAMILIES: [&str; 3] = ["node_filesystem_purgeable_bytes", "node_filesystem_mount_info", "node_cpu_online"];
 /// Fields of the memory that older versions show and newer ones do not.
@@ -224,7 +226,8 @@ pub(crate) fn compare_values(before: &Page, theirs: &Page, after: &Page) -> (usi
         if OLD_FAMILIES.contains(&series.name.as_str()) {
             continue;
         }
-        let wanted: Vec<(&str, &str)> = series.labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let labels = series.labels.iter().map(|(n, v)| (n.as_str(), v.as_str()));
+        let wanted: Vec<(&str, &str)> = labels.filter(|(name, _)| *name != UNSURE_LABEL).collect();
         let (first, last): (Vec<f64>, Vec<f64>) =
             (before.all(&series.name, &wanted).collect(), after.all(&series.name, &wanted).collect());
         let ([first], [last]) = (first.as_slice(), last.as_slice()) else {
