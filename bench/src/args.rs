@@ -20,6 +20,8 @@ pub struct Cli {
 pub enum Command {
     /// A fleet of simulated agents pushing to the aggregator, and the page being scraped
     Fleet(FleetArgs),
+    /// One real agent, which measures this machine, and node_exporter beside it
+    Agent(AgentArgs),
 }
 
 /// Settings of `bench fleet`.
@@ -97,6 +99,56 @@ impl Plan {
     }
 }
 
+/// Settings of `bench agent`.
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    /// How much is measured.
+    #[command(flatten)]
+    pub plan: AgentPlan,
+    /// Print one line of JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Keep the result in bench/runs, under the date and this name
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "agent")]
+    pub keep: Option<String>,
+    /// This agent binary, instead of building the release one
+    #[arg(long, value_name = "PATH")]
+    pub agent: Option<PathBuf>,
+    /// This aggregator binary, instead of building the release one
+    #[arg(long, value_name = "PATH")]
+    pub aggregator: Option<PathBuf>,
+    /// Measure this node_exporter in the same run [default: prometheus-node-exporter or node_exporter, if it is there]
+    #[arg(long, value_name = "PATH", env = "PROMETHEUS_NODE_EXPORTER")]
+    pub node_exporter: Option<PathBuf>,
+    /// Measure no node_exporter
+    #[arg(long)]
+    pub no_node_exporter: bool,
+}
+
+/// How much of an agent is measured.
+#[derive(Debug, Clone, Args)]
+pub struct AgentPlan {
+    /// Pushes at the short interval
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub pushes: u32,
+    /// The short interval, 100ms to 10s: time between two pushes, and between two scrapes
+    #[arg(long, default_value = "250ms", value_parser = interval)]
+    pub interval: Duration,
+    /// Scrapes of node_exporter at the short interval, for each of plain and gzip
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub scrapes: u32,
+    /// Pushes every 5 s, the agent's default interval, and as many gzip scrapes; 0: leave that out
+    #[arg(long, value_name = "PUSHES", default_value_t = 12, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub usual_pushes: u32,
+}
+
+/// An interval that an agent takes, and that is no longer than anyone waits for a push here.
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let accepted = Duration::from_millis(100)..=Duration::from_secs(10);
+    if accepted.contains(&interval) { Ok(interval) } else { Err("accepted: a duration from 100ms to 10s".into()) }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -109,8 +161,17 @@ mod tests {
     }
 
     fn parse(line: &str) -> Result<FleetArgs, clap::Error> {
-        let Command::Fleet(args) = Cli::try_parse_from(line.split(' '))?.command;
-        Ok(args)
+        match Cli::try_parse_from(line.split(' '))?.command {
+            Command::Fleet(args) => Ok(args),
+            Command::Agent(args) => panic!("{line} gives {args:?}"),
+        }
+    }
+
+    fn parse_agent(line: &str) -> Result<AgentArgs, clap::Error> {
+        match Cli::try_parse_from(line.split(' '))?.command {
+            Command::Agent(args) => Ok(args),
+            Command::Fleet(args) => panic!("{line} gives {args:?}"),
+        }
     }
 
     #[test]
@@ -123,5 +184,16 @@ mod tests {
         assert!(parse("bench fleet --link 127.0.0.1:1").is_err(), "both addresses or none");
         assert!(parse("bench fleet --agents 0").is_err());
         assert!(parse("bench fleet --interval soon").is_err());
+    }
+
+    #[test]
+    fn an_agent_is_measured_at_intervals_that_it_takes() {
+        let args = parse_agent("bench agent --keep").unwrap();
+        assert_eq!((args.plan.pushes, args.plan.scrapes, args.plan.usual_pushes), (1000, 300, 12));
+        assert_eq!((args.plan.interval, args.keep.as_deref()), (Duration::from_millis(250), Some("agent")));
+        assert_eq!(parse_agent("bench agent --interval 10s").unwrap().plan.interval, Duration::from_secs(10));
+        for bad in ["--interval 50ms", "--interval 1m", "--interval soon", "--pushes 0", "--scrapes 0"] {
+            assert!(parse_agent(&format!("bench agent {bad}")).is_err(), "{bad}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bench::args::{Cli, Command, FleetArgs};
+use bench::args::{Cli, Command};
 use bench::progress::Progress;
 use bench::report::Report;
 use bench::{Error, Result, process, run};
@@ -15,11 +15,11 @@ use lifecycle::exit;
 const REST_WITHIN: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let Command::Fleet(args) = Cli::parse().command;
+    let command = Cli::parse().command;
     lifecycle::limits::raise_open_files();
     match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => {
-            let done = runtime.block_on(fleet(&args));
+            let done = runtime.block_on(measure(&command));
             runtime.shutdown_timeout(REST_WITHIN);
             done.map_or_else(|error| exit::because(exit::FAILED, error), |()| ExitCode::SUCCESS)
         }
@@ -27,19 +27,29 @@ fn main() -> ExitCode {
     }
 }
 
-async fn fleet(args: &FleetArgs) -> Result<()> {
+async fn measure(command: &Command) -> Result<()> {
     let progress = Progress::on_stderr();
+    let (keep, json) = match command {
+        Command::Fleet(args) => (&args.keep, args.json),
+        Command::Agent(args) => (&args.keep, args.json),
+    };
+    let running = async {
+        match command {
+            Command::Fleet(args) => run::fleet(args, &progress).await,
+            Command::Agent(args) => run::agent(args, &progress).await,
+        }
+    };
     // Whichever comes first; what is dropped with the run ends the programs that it started.
     let report = tokio::select! {
-        report = run::fleet(args, &progress) => report,
+        report = running => report,
         () = lifecycle::stop::signal() => Err(Error::Stopped),
     };
     progress.done();
     let report = report?;
-    if let Some(name) = &args.keep {
+    if let Some(name) = keep {
         report.keep(&process::workspace().join("bench/runs"), name)?;
     }
-    print(&report, args.json)
+    print(&report, json)
 }
 
 fn print(report: &Report, json: bool) -> Result<()> {

@@ -68,6 +68,44 @@ impl Memory {
     }
 }
 
+/// The threads of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Threads {
+    /// How many there are.
+    pub count: u64,
+    /// How often they have gone to sleep by themselves, so that something had to wake them.
+    pub sleeps: u64,
+}
+
+impl Threads {
+    /// Reads them now.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn of(pid: u32) -> Result<Self> {
+        let tasks = format!("/proc/{pid}/task");
+        let mut threads = Self { count: 0, sleeps: 0 };
+        for entry in fs::read_dir(&tasks).map_err(Error::io(format!("reading {tasks}")))? {
+            let entry = entry.map_err(Error::io(format!("reading {tasks}")))?;
+            // A thread may end between the listing and the reading.
+            let Ok(text) = fs::read_to_string(entry.path().join("status")) else { continue };
+            let count = text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            threads.count += 1;
+            threads.sleeps += count.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0);
+        }
+        Ok(threads)
+    }
+}
+
+/// Bytes of the file that a process runs.
+///
+/// # Errors
+/// When the process is gone.
+pub fn binary_bytes(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/exe");
+    Ok(fs::metadata(&path).map_err(Error::io(format!("looking at {path}")))?.len())
+}
+
 /// A line of the form `VmRSS:     123 kB`.
 pub(crate) fn kib_of(text: &str, name: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix("kB")?.trim().parse().ok())
@@ -91,6 +129,17 @@ mod tests {
         let spent = Cpu::of(pid).unwrap().ns_since(&before);
         assert!(spent > 5_000_000, "{spent} ns, however busy the machine is");
         assert_eq!(before.ns_since(&before), 0);
+    }
+
+    #[test]
+    fn threads_and_the_binary_are_seen() {
+        let pid = std::process::id();
+        let before = Threads::of(pid).unwrap();
+        std::thread::spawn(|| {}).join().unwrap();
+        let after = Threads::of(pid).unwrap();
+        assert!(before.count >= 2 && after.sleeps > 0, "a test runs on a thread of its own: {before:?} {after:?}");
+        assert!(binary_bytes(pid).unwrap() > 100_000);
+        assert!(Threads::of(u32::MAX).is_err() && binary_bytes(u32::MAX).is_err());
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! The only place that starts programs: the aggregator, a push gateway beside it, cargo and git.
+//! The only place that starts programs: those that are measured, cargo and git.
 //! What is started here ends with its [`Service`], whatever happens to the run.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -127,37 +128,37 @@ impl Drop for Service {
     }
 }
 
-/// Builds the aggregator, as it is in the working tree, and says where it is.
+/// Builds the binary of a package, as it is in the working tree, and says where it is.
 ///
 /// # Errors
 /// When it does not build.
-pub fn build_aggregator(release: bool) -> Result<PathBuf> {
+pub fn build(package: &str, release: bool) -> Result<PathBuf> {
     let mut command = command(Path::new(option_env!("CARGO").unwrap_or("cargo")));
-    command.args([
-        "build",
-        "--package",
-        "aggregator",
-        "--bin",
-        "aggregator",
-        "--message-format",
-        "json-render-diagnostics",
-    ]);
+    command.args(["build", "--package", package, "--bin", package, "--message-format", "json-render-diagnostics"]);
     if release {
         command.arg("--release");
     }
     command.current_dir(workspace()).stderr(Stdio::inherit());
-    let program = || "cargo build --package aggregator".to_owned();
+    let program = || format!("cargo build --package {package}");
     let output = command.output().map_err(Error::io(format!("starting {}", program())))?;
     let text = String::from_utf8_lossy(&output.stdout);
     // The line of each crate built has its file; only the binary's has an executable.
     let built = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()).find_map(|line| {
-        let is_it = line.pointer("/target/name").is_some_and(|name| name == "aggregator");
+        let is_it = line.pointer("/target/name").is_some_and(|name| name == package);
         line.get("executable").filter(|_| is_it)?.as_str().map(PathBuf::from)
     });
     match built {
         Some(path) if output.status.success() => Ok(path),
         _ => Err(Error::Program { program: program(), what: format!("ended with {}", output.status) }),
     }
+}
+
+/// The log line in which Prometheus' programs say where they listen:
+/// `... msg="Listening on" address=127.0.0.1:1234`.
+#[must_use]
+pub fn listening_on(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("\"Listening on\" address=")?;
+    rest.split_whitespace().next()?.trim_matches('"').parse().ok()
 }
 
 /// The commit that the working tree stands on, with `-dirty` when something that is built differs
@@ -180,6 +181,14 @@ pub fn version_of(program: &Path) -> Option<String> {
     let output = command(program).arg("--version").output().ok()?;
     let text = [output.stdout, output.stderr].concat();
     String::from_utf8_lossy(&text).lines().next().map(str::to_owned)
+}
+
+/// Where on the `PATH` a program of this name is. What is measured gets no `PATH` to be found by.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "no setting: where this machine has its programs")]
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 /// The root of the workspace that this was built from.
@@ -240,9 +249,18 @@ mod tests {
     }
 
     #[test]
+    fn the_address_is_found() {
+        let line = "ts=1 caller=x level=info msg=\"Listening on\" address=127.0.0.1:46419";
+        assert_eq!(listening_on(line), Some("127.0.0.1:46419".parse().unwrap()));
+        assert_eq!(listening_on("msg=\"starting pushgateway\""), None);
+    }
+
+    #[test]
     fn what_is_not_there_is_an_error() {
         let missing = Path::new("/nonexistent/aggregator");
         assert!(Service::start(missing, &[], &[], |_| Some(())).is_err());
         assert_eq!(version_of(missing), None);
+        assert_eq!(on_path("no-such-program"), None);
+        assert!(on_path("sh").is_some_and(|shell| shell.is_absolute()));
     }
 }

@@ -13,7 +13,7 @@ use crate::http::Client;
 use crate::load::Values;
 use crate::measure::{Target, blocking, scrape_quiet, scrape_twice_at_once};
 use crate::proc::{Cpu, Memory};
-use crate::process::{Service, version_of};
+use crate::process::{Service, listening_on, version_of};
 use crate::report::Report;
 use crate::shape::Shape;
 use crate::stats::percentile;
@@ -37,7 +37,7 @@ pub async fn measure(program: &Path, shape: &Shape, plan: &Plan, report: &mut Re
     let path = program.to_owned();
     let (service, http) = blocking(move || {
         let arguments = ["--web.listen-address=127.0.0.1:0", "--push.disable-consistency-check"].map(str::to_owned);
-        Service::start(&path, &arguments, &[], listening)
+        Service::start(&path, &arguments, &[], listening_on)
     })
     .await?;
     let target = Target { link: http, http, pid: Some(service.pid()) };
@@ -67,23 +67,10 @@ pub async fn measure(program: &Path, shape: &Shape, plan: &Plan, report: &mut Re
 
 /// The ratios of what both were measured for.
 fn compare(report: &mut Report) {
-    let pairs = [
-        ("ratio_cpu", "pushgateway_cpu_us_per_sample", "ingest_cpu_us_per_sample"),
-        ("ratio_scrape_plain", "pushgateway_scrape_plain_ms_p50", "scrape_plain_ms_p50"),
-        ("ratio_scrape_gzip", "pushgateway_scrape_gzip_ms_p50", "scrape_gzip_ms_p50"),
-        ("ratio_rss", "pushgateway_rss_mib", "aggregator_rss_mib"),
-    ];
-    for (ratio, theirs, ours) in pairs {
-        if let Some((theirs, ours)) = report.number(theirs).zip(report.number(ours)) {
-            report.measured(ratio, theirs / ours);
-        }
-    }
-}
-
-/// The log line that says where it listens: `… msg="Listening on" address=127.0.0.1:1234`.
-fn listening(line: &str) -> Option<SocketAddr> {
-    let (_, rest) = line.split_once("\"Listening on\" address=")?;
-    rest.split_whitespace().next()?.parse().ok()
+    report.ratio("ratio_cpu", "pushgateway_cpu_us_per_sample", "ingest_cpu_us_per_sample");
+    report.ratio("ratio_scrape_plain", "pushgateway_scrape_plain_ms_p50", "scrape_plain_ms_p50");
+    report.ratio("ratio_scrape_gzip", "pushgateway_scrape_gzip_ms_p50", "scrape_gzip_ms_p50");
+    report.ratio("ratio_rss", "pushgateway_rss_mib", "aggregator_rss_mib");
 }
 
 /// One sender's name and measurements.
@@ -168,23 +155,5 @@ mod tests {
         for (at, line) in samples.iter().enumerate() {
             assert!(line.starts_with("node_") && line.ends_with(&format!("\"}} {at}")), "{line}");
         }
-    }
-
-    #[test]
-    fn the_address_is_found() {
-        let line = "ts=1 caller=x level=info msg=\"Listening on\" address=127.0.0.1:46419";
-        assert_eq!(listening(line), Some("127.0.0.1:46419".parse().unwrap()));
-        assert_eq!(listening("msg=\"starting pushgateway\""), None);
-    }
-
-    #[test]
-    fn ratios_are_of_what_was_measured() {
-        let mut report = Report::default();
-        report.measured("pushgateway_cpu_us_per_sample", 3.0);
-        report.measured("ingest_cpu_us_per_sample", 0.5);
-        report.measured("pushgateway_rss_mib", 1000.0);
-        compare(&mut report);
-        assert_eq!(report.number("ratio_cpu"), Some(6.0));
-        assert_eq!(report.number("ratio_rss"), None);
     }
 }

@@ -1,5 +1,4 @@
-//! The figures of a run: one table of their names and meanings, and the two forms in which they
-//! are printed. Nothing else may name a figure.
+//! The figures of a run, and the two forms in which they are printed.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,81 +7,29 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use crate::figures::Known;
 use crate::{Error, Result};
 
-/// One figure. `docs/benchmarks.md` lists the same names; a test holds the two together.
-#[derive(Debug)]
-pub struct Known {
-    /// Its name in JSON, unit last.
-    pub name: &'static str,
-    /// What it says, in a few words.
-    pub meaning: &'static str,
-}
-
-const fn known(name: &'static str, meaning: &'static str) -> Known {
-    Known { name, meaning }
-}
-
-/// All figures, in the order in which they are printed.
-pub const TABLE: &[Known] = &[
-    known("agents", "agents, one connection each"),
-    known("series", "series of each agent"),
-    known("rounds", "rounds of pushes in the CPU figure"),
-    known("interval_ms", "time over which the pushes of a round were spread"),
-    known("declare_seconds", "until all agents were connected, declared and shown"),
-    known("declare_cpu_us_per_series", "aggregator's CPU per declared series, connecting included"),
-    known("ingest_cpu_us_per_sample", "aggregator's CPU per pushed sample, declarations apart"),
-    known("samples_per_second", "all agents pushing back to back"),
-    known("push_bytes_per_sample", "bytes on the wire per pushed sample"),
-    known("scrape_plain_ms_p50", "whole page, plain"),
-    known("scrape_plain_ms_p99", "the same, 99th percentile (of few: the slowest)"),
-    known("scrape_gzip_ms_p50", "whole page, gzip"),
-    known("scrape_gzip_ms_p99", "the same, 99th percentile (of few: the slowest)"),
-    known("scrape_plain_cpu_ms", "aggregator's CPU per plain scrape"),
-    known("scrape_gzip_cpu_ms", "aggregator's CPU per gzip scrape"),
-    known("page_bytes", "the page, plain"),
-    known("page_gzip_bytes", "the page, gzip"),
-    known("visible_ms_p50", "push sent until seen through ?agent=, all others pushing"),
-    known("visible_ms_p99", "the same, 99th percentile"),
-    known("samples_per_second_while_scraped", "back to back, a gzip scrape once a second"),
-    known("ingest_slowdown_while_scraped", "share of ingest that those scrapes cost"),
-    known("scrape_gzip_ms_p50_while_pushing", "one of those scrapes"),
-    known("pages_checked", "pages scraped meanwhile, none of which showed half a push"),
-    known("aggregator_rss_mib", "aggregator's peak resident memory, two gzip scrapes at once included"),
-    known("aggregator_rss_before_scrapes_mib", "its peak before the first scrape"),
-    known("aggregator_stop_ms", "from SIGTERM until it ended"),
-    known("scrape_plain_ms_p50_at_10000_series", "plain scrape of 10 agents with 1,000 series each"),
-    known("scrape_gzip_ms_p50_at_10000_series", "gzip scrape of the same"),
-    known("ingest_cpu_us_per_sample_at_10000_series", "aggregator's CPU per sample of the same"),
-    known("pushgateway", "the push gateway measured beside it"),
-    known("pushgateway_cpu_us_per_sample", "its CPU per pushed sample, consistency check off"),
-    known("pushgateway_scrape_plain_ms_p50", "its whole page, plain"),
-    known("pushgateway_scrape_gzip_ms_p50", "its whole page, gzip"),
-    known("pushgateway_rss_mib", "its peak resident memory, two gzip scrapes at once included"),
-    known("ratio_cpu", "push gateway's CPU per sample / aggregator's"),
-    known("ratio_scrape_plain", "push gateway's plain scrape / aggregator's"),
-    known("ratio_scrape_gzip", "push gateway's gzip scrape / aggregator's"),
-    known("ratio_rss", "push gateway's memory / aggregator's"),
-    known("date", "when it was measured"),
-    known("command", "how"),
-    known("commit", "of what"),
-    known("version", "version of the bench and the aggregator"),
-    known("machine", "where"),
-];
-
 /// The figures of one run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Report {
+    table: &'static [Known],
     figures: Vec<(&'static Known, Value)>,
 }
 
 impl Report {
+    /// An empty one, for the figures of this table.
+    #[must_use]
+    pub fn new(table: &'static [Known]) -> Self {
+        Self { table, figures: vec![] }
+    }
+
     /// Takes a figure.
     ///
     /// # Panics
-    /// When it is not in [`TABLE`], or taken twice.
+    /// When it is not in the table, or taken twice.
     pub fn set(&mut self, name: &str, value: impl Into<Value>) {
-        let known = TABLE.iter().find(|known| known.name == name).expect("every figure is in the table");
+        let known = self.table.iter().find(|known| known.name == name).expect("every figure is in the table");
         assert!(self.get(name).is_none(), "{name} is measured once");
         self.figures.push((known, value.into()));
     }
@@ -110,8 +57,18 @@ impl Report {
         self.get(name)?.as_f64()
     }
 
+    /// Takes how many times `ours` is in `theirs`, if both were measured.
+    ///
+    /// # Panics
+    /// As [`Report::set`].
+    pub fn ratio(&mut self, name: &str, theirs: &str, ours: &str) {
+        if let Some((theirs, ours)) = self.number(theirs).zip(self.number(ours)) {
+            self.measured(name, theirs / ours);
+        }
+    }
+
     fn in_order(&self) -> impl Iterator<Item = (&'static Known, &Value)> {
-        TABLE.iter().filter_map(|known| Some((known, self.get(known.name)?)))
+        self.table.iter().filter_map(|known| Some((known, self.get(known.name)?)))
     }
 
     /// One line of JSON, without its newline.
@@ -127,13 +84,19 @@ impl Report {
     #[must_use]
     pub fn table(&self) -> String {
         let mut out = String::new();
+        let width = self.table.iter().map(|known| known.name.len()).max().unwrap_or(0);
         for (known, value) in self.in_order() {
             let _a_string_takes_all = match value {
-                Value::Number(number) => writeln!(out, "{:<41} {number:>12}  {}", known.name, known.meaning),
+                Value::Number(number) => writeln!(out, "{:<width$} {number:>12}  {}", known.name, known.meaning),
                 Value::Object(parts) => parts.iter().try_for_each(|(name, part)| {
-                    writeln!(out, "{:<41} {}", format!("{}.{name}", known.name), text(part))
+                    writeln!(out, "{:<width$} {}", format!("{}.{name}", known.name), text(part))
                 }),
-                other => writeln!(out, "{:<41} {}", known.name, text(other)),
+                Value::Array(items) => {
+                    let head = writeln!(out, "{:<width$} {:>12}  {}", known.name, items.len(), known.meaning);
+                    head.and_then(|()| items.iter().try_for_each(|item| writeln!(out, "  {}", text(item))))
+                }
+                Value::Null => writeln!(out, "{:<width$} none: {}", known.name, known.meaning),
+                other => writeln!(out, "{:<width$} {}", known.name, text(other)),
             };
         }
         out
@@ -188,6 +151,7 @@ pub fn significant(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::figures::{AGENT, FLEET};
 
     #[test]
     fn four_digits() {
@@ -199,7 +163,7 @@ mod tests {
     }
 
     fn report() -> Report {
-        let mut report = Report::default();
+        let mut report = Report::new(FLEET);
         report.set("commit", "abc");
         report.set("date", "2026-01-02T03:04:05Z");
         report.measured("scrape_plain_ms_p50", 49.987_65);
@@ -232,18 +196,24 @@ mod tests {
     }
 
     #[test]
-    fn the_documentation_lists_every_figure() {
-        let docs = std::fs::read_to_string(crate::process::workspace().join("docs/benchmarks.md")).unwrap();
-        let listed: Vec<&str> =
-            docs.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(name, _)| name)).collect();
-        for known in TABLE {
-            assert!(listed.contains(&known.name), "docs/benchmarks.md does not explain {}", known.name);
-        }
-        for name in listed {
-            assert!(
-                TABLE.iter().any(|known| known.name == name),
-                "docs/benchmarks.md explains {name}, which is no figure"
-            );
-        }
+    fn lists_and_what_is_not_there_have_their_lines() {
+        let mut report = Report::new(AGENT);
+        report.set("node_exporter", Value::Null);
+        report.set("missing_families", vec!["node_a", "node_b"]);
+        let table = report.table();
+        assert_eq!(table.lines().count(), 4);
+        assert!(table.contains(" none: ") && table.contains(" 2  ") && table.ends_with("\n  node_b\n"), "{table}");
+        assert_eq!(report.json(), r#"{"node_exporter":null,"missing_families":["node_a","node_b"]}"#);
+    }
+
+    #[test]
+    fn ratios_are_of_what_was_measured() {
+        let mut report = Report::new(FLEET);
+        report.measured("pushgateway_rss_mib", 1000.0);
+        report.ratio("ratio_rss", "pushgateway_rss_mib", "aggregator_rss_mib");
+        assert_eq!(report.number("ratio_rss"), None);
+        report.measured("aggregator_rss_mib", 200.0);
+        report.ratio("ratio_rss", "pushgateway_rss_mib", "aggregator_rss_mib");
+        assert_eq!(report.number("ratio_rss"), Some(5.0));
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! Builds the aggregator's debug binary first: tests of one package find no other's binaries.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use bench::aggregator::Aggregator;
 use bench::args::{Cli, Command};
+use bench::figures::FLEET;
 use bench::progress::Progress;
-use bench::report::{Report, TABLE};
+use bench::report::Report;
 use bench::{process, run};
 use clap::Parser;
 
@@ -17,12 +18,14 @@ const SMALL: &str =
 
 fn binary() -> &'static PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| process::build_aggregator(false).expect("the aggregator builds"))
+    BINARY.get_or_init(|| process::build("aggregator", false).expect("the aggregator builds"))
 }
 
 async fn fleet(options: &str) -> Report {
     let line = format!("bench fleet {SMALL} {options}");
-    let Command::Fleet(args) = Cli::try_parse_from(line.split_whitespace()).expect("these options").command;
+    let Command::Fleet(args) = Cli::try_parse_from(line.split_whitespace()).expect("these options").command else {
+        panic!("{line} is about a fleet")
+    };
     run::fleet(&args, &Progress::hidden()).await.expect("a whole run")
 }
 
@@ -33,11 +36,11 @@ fn is_about_the_gateway(figure: &str) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_figure_is_measured() {
     let report = fleet(&format!("--aggregator {}", binary().display())).await;
-    let gateway = process::version_of(Path::new("prometheus-pushgateway")).is_some();
+    let gateway = process::on_path("prometheus-pushgateway").is_some();
     if !gateway {
         println!("skipped the push gateway's figures: prometheus-pushgateway is not on the PATH");
     }
-    for known in TABLE {
+    for known in FLEET {
         let measured = report.get(known.name);
         assert_eq!(measured.is_some(), gateway || !is_about_the_gateway(known.name), "{}", known.name);
         // A slowdown may be anything below 1 on so small a fleet.

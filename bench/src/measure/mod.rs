@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 
 pub use ingest::{cpu_per_sample, samples_per_second};
 pub use memory::{check_encodings, scrape_twice_at_once};
+pub(crate) use scrape::timed;
 pub use scrape::{Scrapes, scrape, scrape_quiet};
 pub use slowdown::{Slowdown, slowdown};
 pub use visible::visible;

@@ -1,13 +1,13 @@
-//! The order of a run: start, declare, push, scrape, follow, flood, look at memory, stop.
+//! A fleet: start, declare, push, scrape, follow, flood, look at memory, stop.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::aggregator::Aggregator;
 use crate::args::{FleetArgs, Plan};
+use crate::figures::FLEET;
 use crate::fleet::Fleet;
 use crate::load::Load;
-use crate::machine::Machine;
 use crate::measure::{self, Target, blocking};
 use crate::proc::{Cpu, Memory};
 use crate::process;
@@ -33,7 +33,7 @@ const SMALL_ROUNDS: u32 = 200;
 /// # Errors
 /// When anything that is to be measured cannot be, or the aggregator does what it must not.
 pub async fn fleet(args: &FleetArgs, progress: &Progress) -> Result<Report> {
-    let mut report = Report::default();
+    let mut report = Report::new(FLEET);
     about(args, &mut report);
     if let Some((link, http)) = args.link.zip(args.http) {
         full(Target { link, http, pid: None }, &args.plan, progress, &mut report).await?;
@@ -41,7 +41,7 @@ pub async fn fleet(args: &FleetArgs, progress: &Progress) -> Result<Report> {
         progress.step("building the aggregator");
         let binary = match args.aggregator.clone() {
             Some(binary) => binary,
-            None => blocking(|| process::build_aggregator(true)).await?,
+            None => blocking(|| process::build("aggregator", true)).await?,
         };
         own(&binary, &args.plan, progress, &mut report).await?;
     }
@@ -53,29 +53,22 @@ pub async fn fleet(args: &FleetArgs, progress: &Progress) -> Result<Report> {
     Ok(report)
 }
 
-/// What was run, where and when.
+/// What was asked for.
 fn about(args: &FleetArgs, report: &mut Report) {
     let plan = &args.plan;
     report.set("agents", plan.agents);
     report.set("series", plan.series);
     report.set("rounds", plan.rounds);
     report.measured("interval_ms", plan.interval.as_secs_f64() * 1e3);
-    let now = Duration::from_millis(u64::try_from(lifecycle::clock::unix_ms()).unwrap_or(0));
-    report.set("date", humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + now).to_string());
-    let given: Vec<String> = std::env::args().skip(1).collect();
-    report.set("command", format!("cargo run --release -p bench -- {}", given.join(" ")));
-    report.set("commit", process::commit());
-    report.set("version", env!("CARGO_PKG_VERSION"));
-    report.set("machine", serde_json::to_value(Machine::this()).unwrap_or_default());
+    super::about(report);
 }
 
 /// The push gateway to measure, if any.
 fn gateway(args: &FleetArgs) -> Option<PathBuf> {
-    let usual = PathBuf::from("prometheus-pushgateway");
     match &args.pushgateway {
         Some(path) => Some(path.clone()),
         None if args.no_pushgateway || args.link.is_some() => None,
-        None => process::version_of(&usual).map(|_| usual),
+        None => process::on_path("prometheus-pushgateway"),
     }
 }
 
