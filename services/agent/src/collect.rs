@@ -40,6 +40,8 @@ mod stat;
 #[cfg(target_os = "linux")]
 mod time;
 #[cfg(target_os = "linux")]
+mod timex;
+#[cfg(target_os = "linux")]
 mod uname;
 
 #[cfg(test)]
@@ -120,6 +122,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(netdev::Netdev::new(config)),
             Box::new(stat::Stat::new()),
             Box::new(time::Time::default()),
+            Box::new(timex::Timex),
             Box::new(uname::Uname),
         ]
     }
