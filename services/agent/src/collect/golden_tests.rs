@@ -136,7 +136,19 @@ fn no_series_stands_in_two_sets_and_no_family_has_two_types() {
 /// Collectors that have something to say on a host without any file: of a clock, of the kernel.
 const NEED_NO_FILE: &[&str] = &["time", "timex", "uname", "vitals"];
 /// Collectors of what every host has; the others are about what it may have.
-const OF_EVERY_HOST: &[&str] = &["cpu", "diskstats", "filesystem", "loadavg", "meminfo", "netdev", "stat", "vitals"];
+const OF_EVERY_HOST: &[&str] = &[
+    "cpu",
+    "diskstats",
+    "entropy",
+    "filefd",
+    "filesystem",
+    "loadavg",
+    "meminfo",
+    "netdev",
+    "stat",
+    "vitals",
+    "vmstat",
+];
 
 #[test]
 fn without_any_file_every_collector_says_so_and_lives() {
