@@ -30,6 +30,8 @@ mod filefd;
 #[cfg(target_os = "linux")]
 mod filesystem;
 #[cfg(target_os = "linux")]
+mod interrupts;
+#[cfg(target_os = "linux")]
 mod kernel_hung;
 #[cfg(target_os = "linux")]
 mod loadavg;
@@ -43,6 +45,8 @@ mod netdev;
 mod pressure;
 #[cfg(target_os = "linux")]
 mod proc_stat;
+#[cfg(target_os = "linux")]
+mod processes;
 #[cfg(target_os = "linux")]
 mod schedstat;
 #[cfg(target_os = "linux")]
@@ -131,11 +135,13 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(entropy::Entropy::new()),
             Box::new(filefd::Filefd::new()),
             Box::new(filesystem::Filesystem::new(survey)),
+            Box::new(interrupts::Interrupts::new(config)),
             Box::new(kernel_hung::KernelHung::new()),
             Box::new(loadavg::Loadavg::new()),
             Box::new(meminfo::Meminfo::new()),
             Box::new(netdev::Netdev::new(config)),
             Box::new(pressure::Pressure::new()),
+            Box::new(processes::Processes::new()),
             Box::new(schedstat::Schedstat::new()),
             Box::new(stat::Stat::new()),
             Box::new(time::Time::default()),
