@@ -24,6 +24,8 @@ mod cpu;
 #[cfg(target_os = "linux")]
 mod diskstats;
 #[cfg(target_os = "linux")]
+mod dmi;
+#[cfg(target_os = "linux")]
 mod entropy;
 #[cfg(target_os = "linux")]
 mod filefd;
@@ -42,6 +44,8 @@ mod mounts;
 #[cfg(target_os = "linux")]
 mod netdev;
 #[cfg(target_os = "linux")]
+mod os;
+#[cfg(target_os = "linux")]
 mod pressure;
 #[cfg(target_os = "linux")]
 mod proc_stat;
@@ -49,6 +53,8 @@ mod proc_stat;
 mod processes;
 #[cfg(target_os = "linux")]
 mod schedstat;
+#[cfg(target_os = "linux")]
+mod selinux;
 #[cfg(target_os = "linux")]
 mod stat;
 #[cfg(target_os = "linux")]
@@ -132,6 +138,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(vitals::Vitals::new(config, Arc::clone(&survey))),
             Box::new(cpu::Cpu::new()),
             Box::new(diskstats::Diskstats::new(config)),
+            Box::new(dmi::Dmi),
             Box::new(entropy::Entropy::new()),
             Box::new(filefd::Filefd::new()),
             Box::new(filesystem::Filesystem::new(survey)),
@@ -140,9 +147,11 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(loadavg::Loadavg::new()),
             Box::new(meminfo::Meminfo::new()),
             Box::new(netdev::Netdev::new(config)),
+            Box::new(os::Os),
             Box::new(pressure::Pressure::new()),
             Box::new(processes::Processes::new()),
             Box::new(schedstat::Schedstat::new()),
+            Box::new(selinux::Selinux),
             Box::new(stat::Stat::new()),
             Box::new(time::Time::default()),
             Box::new(timex::Timex),
