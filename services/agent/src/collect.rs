@@ -20,6 +20,8 @@ mod vitals;
 #[cfg(target_os = "linux")]
 mod attr;
 #[cfg(target_os = "linux")]
+mod cgroup;
+#[cfg(target_os = "linux")]
 mod cpu;
 #[cfg(target_os = "linux")]
 mod diskstats;
@@ -136,6 +138,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
         let survey = Arc::new(Mutex::new(mounts::Survey::new(config)));
         vec![
             Box::new(vitals::Vitals::new(config, Arc::clone(&survey))),
+            Box::new(cgroup::Cgroup),
             Box::new(cpu::Cpu::new()),
             Box::new(diskstats::Diskstats::new(config)),
             Box::new(dmi::Dmi),

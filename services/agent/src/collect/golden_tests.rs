@@ -50,7 +50,8 @@ fn fixtures() -> PathBuf {
 
 /// What each collector says of a host, with its error if it has one.
 fn pages(root: &Path) -> Vec<(&'static str, Batch, Option<CollectError>)> {
-    let roots = Roots::new(Some(root));
+    // What a container would see of itself stands in a directory of its own.
+    let roots = Roots { own: root.join("own"), ..Roots::new(Some(root)) };
     let read = |mut collector: Box<dyn Collector>| {
         let mut batch = Batch::new();
         batch.begin();
