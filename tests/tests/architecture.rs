@@ -75,3 +75,43 @@ fn versions_and_lints_stand_in_one_place() {
         }
     }
 }
+
+/// The files that may say `unsafe`: for calls of the system that no crate in use wraps. Each of
+/// them explains itself where it does.
+const UNSAFE: [&str; 1] = ["services/agent/src/collect/timex.rs"];
+
+/// The Rust files below a folder.
+fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push(path);
+        }
+    }
+}
+
+/// Does a line open anything `unsafe`, or speak of the lint?
+fn is_unsafe(line: &str) -> bool {
+    let code = line.split("//").next().unwrap_or_default();
+    let is_part = |character: char| !character.is_alphanumeric() && character != '_';
+    code.split(is_part).any(|word| matches!(word, "unsafe" | "unsafe_code"))
+}
+
+#[test]
+fn unsafe_code_stands_where_it_must_and_nowhere_else() {
+    let mut files = Vec::new();
+    for folder in members().values() {
+        sources(&tests::root().join(folder), &mut files);
+    }
+    assert!(files.len() > 100, "only {} files: does this test still find them?", files.len());
+    let found: BTreeSet<String> = files
+        .iter()
+        .filter(|file| std::fs::read_to_string(file).expect("a source").lines().any(is_unsafe))
+        .map(|file| file.strip_prefix(tests::root()).expect("below the root").display().to_string())
+        // This test names what it looks for.
+        .filter(|file| file != "tests/tests/architecture.rs")
+        .collect();
+    assert_eq!(found, UNSAFE.map(String::from).into());
+}

@@ -20,11 +20,23 @@ mod vitals;
 #[cfg(target_os = "linux")]
 mod attr;
 #[cfg(target_os = "linux")]
+mod cgroup;
+#[cfg(target_os = "linux")]
 mod cpu;
 #[cfg(target_os = "linux")]
 mod diskstats;
 #[cfg(target_os = "linux")]
+mod dmi;
+#[cfg(target_os = "linux")]
+mod entropy;
+#[cfg(target_os = "linux")]
+mod filefd;
+#[cfg(target_os = "linux")]
 mod filesystem;
+#[cfg(target_os = "linux")]
+mod interrupts;
+#[cfg(target_os = "linux")]
+mod kernel_hung;
 #[cfg(target_os = "linux")]
 mod loadavg;
 #[cfg(target_os = "linux")]
@@ -34,13 +46,27 @@ mod mounts;
 #[cfg(target_os = "linux")]
 mod netdev;
 #[cfg(target_os = "linux")]
+mod os;
+#[cfg(target_os = "linux")]
+mod pressure;
+#[cfg(target_os = "linux")]
 mod proc_stat;
+#[cfg(target_os = "linux")]
+mod processes;
+#[cfg(target_os = "linux")]
+mod schedstat;
+#[cfg(target_os = "linux")]
+mod selinux;
 #[cfg(target_os = "linux")]
 mod stat;
 #[cfg(target_os = "linux")]
 mod time;
 #[cfg(target_os = "linux")]
+mod timex;
+#[cfg(target_os = "linux")]
 mod uname;
+#[cfg(target_os = "linux")]
+mod vmstat;
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]
@@ -112,15 +138,28 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
         let survey = Arc::new(Mutex::new(mounts::Survey::new(config)));
         vec![
             Box::new(vitals::Vitals::new(config, Arc::clone(&survey))),
+            Box::new(cgroup::Cgroup),
             Box::new(cpu::Cpu::new()),
             Box::new(diskstats::Diskstats::new(config)),
+            Box::new(dmi::Dmi),
+            Box::new(entropy::Entropy::new()),
+            Box::new(filefd::Filefd::new()),
             Box::new(filesystem::Filesystem::new(survey)),
+            Box::new(interrupts::Interrupts::new(config)),
+            Box::new(kernel_hung::KernelHung::new()),
             Box::new(loadavg::Loadavg::new()),
             Box::new(meminfo::Meminfo::new()),
             Box::new(netdev::Netdev::new(config)),
+            Box::new(os::Os),
+            Box::new(pressure::Pressure::new()),
+            Box::new(processes::Processes::new()),
+            Box::new(schedstat::Schedstat::new()),
+            Box::new(selinux::Selinux),
             Box::new(stat::Stat::new()),
             Box::new(time::Time::default()),
+            Box::new(timex::Timex),
             Box::new(uname::Uname),
+            Box::new(vmstat::Vmstat::new(config)),
         ]
     }
     #[cfg(not(target_os = "linux"))]
@@ -140,6 +179,12 @@ fn number(word: &str) -> Option<f64> {
 #[expect(clippy::cast_precision_loss, reason = "samples are f64; counters beyond 2^53 are rounded")]
 fn whole(word: &str) -> Option<f64> {
     word.parse::<u64>().ok().map(|number| number as f64)
+}
+
+/// The number that is all that stands in a file.
+#[cfg(target_os = "linux")]
+fn only_number(file: &str, text: &str) -> Result<f64, CollectError> {
+    whole(text.trim_ascii()).ok_or_else(|| CollectError::malformed(file, text))
 }
 
 /// Says on the page whether a collector could only see its own namespace, not the host's. Where

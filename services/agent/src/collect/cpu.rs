@@ -1,9 +1,9 @@
 //! `node_cpu_*` from `/proc/stat` and `/sys/devices/system/cpu`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::attr::{Attr, Scratch};
 use super::batch::Batch;
 use super::error::{CollectError, Faults};
 use super::files::{Roots, Source, attribute, names};
@@ -31,15 +31,16 @@ pub(super) struct Cpu {
     /// CPUs that can be switched off.
     switchable: Vec<u32>,
     online: Source,
+    scratch: Scratch,
 }
 
 /// A counter of the times that a core or a package was slowed down because it was too hot.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Throttle {
     package: String,
     /// `None`: the counter of the whole package.
     core: Option<String>,
-    path: PathBuf,
+    count: Attr,
 }
 
 impl Cpu {
@@ -54,6 +55,7 @@ impl Cpu {
             isolated: vec![],
             switchable: vec![],
             online: Source::new("devices/system/cpu/online"),
+            scratch: Scratch::default(),
         }
     }
 
@@ -83,7 +85,7 @@ impl Cpu {
                 // Threads of one core show the same counter.
                 let known = self.throttles.iter().any(|t| t.package == package && t.core == core);
                 if !known && path.exists() {
-                    self.throttles.push(Throttle { package: package.clone(), core, path });
+                    self.throttles.push(Throttle { package: package.clone(), core, count: Attr::new(path) });
                 }
             }
         }
@@ -106,9 +108,10 @@ impl Collector for Cpu {
             report(&self.times, out);
         }
         self.look(roots);
-        for throttle in &self.throttles {
-            let count = attribute(&throttle.path).map_err(|error| CollectError::at(&throttle.path, &error));
-            if let Some(count) = faults.check(count).as_deref().and_then(whole) {
+        for throttle in &mut self.throttles {
+            let count = throttle.count.read(&mut self.scratch).map(|text| whole(&text));
+            let count = count.map_err(|error| CollectError::at(throttle.count.path(), &error));
+            if let Some(count) = faults.check(count).flatten() {
                 report_throttle(throttle, count, out);
             }
         }

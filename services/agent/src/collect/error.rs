@@ -13,7 +13,7 @@ pub enum CollectError {
         what: String,
         /// The system's words.
         error: String,
-        /// Is it that there is no such file?
+        /// Is it that there is no such file, or that the system says that it does not have this?
         missing: bool,
     },
     /// A file with something else in it than expected.
@@ -55,11 +55,11 @@ impl CollectError {
     /// An error of a system call.
     #[must_use]
     pub fn call(what: &str, error: &io::Error) -> Self {
-        let missing = error.kind() == io::ErrorKind::NotFound;
+        let missing = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::Unsupported);
         Self::Unreadable { what: what.to_owned(), error: error.to_string(), missing }
     }
 
-    /// Is it only that a file is not there?
+    /// Is it only that a file is not there, or not supported?
     #[must_use]
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Unreadable { missing: true, .. })
@@ -116,7 +116,7 @@ impl Faults {
         result
             .map_err(|error| {
                 if !error.is_missing() {
-                    self.note(error)
+                    self.note(error);
                 }
             })
             .ok()

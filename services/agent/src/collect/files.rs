@@ -24,6 +24,8 @@ pub struct Roots {
     pub proc: PathBuf,
     /// Its `/sys`.
     pub sys: PathBuf,
+    /// The agent's own `/`: in a container the container's.
+    pub own: PathBuf,
     /// Is it another system than the one that this process sees as its own (a container that
     /// looks at its host)?
     pub foreign: bool,
@@ -34,7 +36,8 @@ impl Roots {
     #[must_use]
     pub fn new(host_root: Option<&Path>) -> Self {
         let root = host_root.unwrap_or(Path::new("/")).to_path_buf();
-        Self { proc: root.join("proc"), sys: root.join("sys"), foreign: root != Path::new("/"), root }
+        let foreign = root != Path::new("/");
+        Self { proc: root.join("proc"), sys: root.join("sys"), own: PathBuf::from("/"), foreign, root }
     }
 
     /// The same with a `/proc` or a `/sys` that lies elsewhere.

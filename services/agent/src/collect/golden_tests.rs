@@ -21,6 +21,23 @@ const OF_THIS_MACHINE: &[&str] = &[
     "node_filesystem_files",
     "node_filesystem_files_free",
     "host_filesystem_used_ratio",
+    "node_timex_estimated_error_seconds",
+    "node_timex_frequency_adjustment_ratio",
+    "node_timex_loop_time_constant",
+    "node_timex_maxerror_seconds",
+    "node_timex_offset_seconds",
+    "node_timex_pps_calibration_total",
+    "node_timex_pps_error_total",
+    "node_timex_pps_frequency_hertz",
+    "node_timex_pps_jitter_seconds",
+    "node_timex_pps_jitter_total",
+    "node_timex_pps_shift_seconds",
+    "node_timex_pps_stability_exceeded_total",
+    "node_timex_pps_stability_hertz",
+    "node_timex_status",
+    "node_timex_sync_status",
+    "node_timex_tai_offset_seconds",
+    "node_timex_tick_seconds",
 ];
 
 /// A cloud's virtual machine; a server with much hardware; a Raspberry Pi; an old kernel with
@@ -33,7 +50,8 @@ fn fixtures() -> PathBuf {
 
 /// What each collector says of a host, with its error if it has one.
 fn pages(root: &Path) -> Vec<(&'static str, Batch, Option<CollectError>)> {
-    let roots = Roots::new(Some(root));
+    // What a container would see of itself stands in a directory of its own.
+    let roots = Roots { own: root.join("own"), ..Roots::new(Some(root)) };
     let read = |mut collector: Box<dyn Collector>| {
         let mut batch = Batch::new();
         batch.begin();
@@ -117,9 +135,23 @@ fn no_series_stands_in_two_sets_and_no_family_has_two_types() {
 }
 
 /// Collectors that have something to say on a host without any file: of a clock, of the kernel.
-const NEED_NO_FILE: &[&str] = &["time", "uname", "vitals"];
+const NEED_NO_FILE: &[&str] = &["time", "timex", "uname", "vitals"];
 /// Collectors of what every host has; the others are about what it may have.
-const OF_EVERY_HOST: &[&str] = &["cpu", "diskstats", "filesystem", "loadavg", "meminfo", "netdev", "stat", "vitals"];
+const OF_EVERY_HOST: &[&str] = &[
+    "cpu",
+    "diskstats",
+    "entropy",
+    "filefd",
+    "filesystem",
+    "interrupts",
+    "loadavg",
+    "meminfo",
+    "netdev",
+    "processes",
+    "stat",
+    "vitals",
+    "vmstat",
+];
 
 #[test]
 fn without_any_file_every_collector_says_so_and_lives() {

@@ -1,0 +1,219 @@
+//! `node_processes_*` from `/proc/*/stat`: how many processes and threads there are, and in which
+//! states the processes are. What `hidepid` hides from the agent is not counted.
+//!
+//! The states of single threads are in files of their own, as many as there are threads; they are
+//! not read.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::batch::Batch;
+use super::error::{CollectError, Faults};
+use super::files::{Roots, Source, read_at};
+use super::{Collector, only_number, whole};
+
+/// A file for each process is too much for every push.
+const EVERY: Duration = Duration::from_secs(15);
+/// Most processes that are read: at about 8 µs each that takes less than a fifth of a second.
+const PROCESSES_MAX: usize = 20_000;
+/// More than a `stat` file needs up to its number of threads.
+const STAT_BYTES_MAX: usize = 1024;
+
+/// The host's processes.
+#[derive(Debug)]
+pub(super) struct Processes {
+    pid_max: Source,
+    threads_max: Source,
+    /// States that processes are in or have been in, so that those come to 0 instead of vanishing.
+    states: BTreeMap<char, f64>,
+}
+
+impl Processes {
+    /// Reads nothing yet.
+    #[must_use]
+    pub(super) fn new() -> Self {
+        Self {
+            pid_max: Source::new("sys/kernel/pid_max"),
+            threads_max: Source::new("sys/kernel/threads-max"),
+            states: BTreeMap::new(),
+        }
+    }
+}
+
+impl Collector for Processes {
+    fn name(&self) -> &'static str {
+        "processes"
+    }
+
+    fn source(&self) -> &'static str {
+        "`/proc/*/stat`, `/proc/sys/kernel/{pid_max,threads-max}`"
+    }
+
+    fn every(&self) -> Option<Duration> {
+        Some(EVERY)
+    }
+
+    fn read(&mut self, roots: &Roots, out: &mut Batch) -> Result<(), CollectError> {
+        let mut faults = Faults::default();
+        self.states.values_mut().for_each(|count| *count = 0.0);
+        let counts = count(&roots.proc, PROCESSES_MAX, &mut self.states, &mut faults);
+        if let Some((processes, threads)) = faults.check(counts) {
+            out.gauge("node_processes_pids", "Processes.", &[], processes);
+            out.gauge("node_processes_threads", "Threads of all processes.", &[], threads);
+            for (state, count) in &self.states {
+                let help = "Processes in each state, by the kernel's letter for it.";
+                out.gauge("node_processes_state", help, &[("state", state.encode_utf8(&mut [0; 4]))], *count);
+            }
+        }
+        let limits = [
+            (&mut self.pid_max, "node_processes_max_processes", "Process ids that there can be."),
+            (&mut self.threads_max, "node_processes_max_threads", "Threads that there may be."),
+        ];
+        for (file, name, help) in limits {
+            let path = file.path();
+            let number = file.read(&roots.proc, &mut faults).map(|text| only_number(path, text));
+            if let Some(limit) = number.and_then(|number| faults.check(number)) {
+                out.gauge(name, help, &[], limit);
+            }
+        }
+        faults.into_result()
+    }
+}
+
+/// Counts processes, at most `max`, and their threads; adds up the states of the processes.
+///
+/// # Errors
+/// When there is no list of processes.
+fn count(
+    proc: &Path,
+    max: usize,
+    states: &mut BTreeMap<char, f64>,
+    faults: &mut Faults,
+) -> Result<(f64, f64), CollectError> {
+    let entries = std::fs::read_dir(proc).map_err(|error| CollectError::at(proc, &error))?;
+    let (mut processes, mut threads) = (0.0, 0.0);
+    let mut seen = 0;
+    for entry in entries {
+        let Some(entry) = faults.check(entry.map_err(|error| CollectError::at(proc, &error))) else { continue };
+        if !entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+            continue;
+        }
+        if seen == max {
+            faults.note(CollectError::TooMany { what: "processes", max });
+            break;
+        }
+        seen += 1;
+        let Some((state, its_threads)) = faults.check(read(&entry.path().join("stat"))).flatten() else { continue };
+        processes += 1.0;
+        threads += its_threads;
+        *states.entry(state).or_default() += 1.0;
+    }
+    Ok((processes, threads))
+}
+
+/// The state of one process and how many threads it has; `None` when it has ended meanwhile, or
+/// is hidden from us.
+fn read(path: &Path) -> Result<Option<(char, f64)>, CollectError> {
+    let mut room = [0; STAT_BYTES_MAX];
+    let got = match File::open(path).and_then(|file| read_at(&file, &mut room, 0)) {
+        Ok(got) => got,
+        Err(error) if is_gone_or_hidden(&error) => return Ok(None),
+        Err(error) => return Err(CollectError::at(path, &error)),
+    };
+    let stat = room.get(..got).unwrap_or_default();
+    let malformed = || CollectError::malformed(&path.display().to_string(), &String::from_utf8_lossy(stat));
+    parse(stat).map(Some).ok_or_else(malformed)
+}
+
+fn is_gone_or_hidden(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+        || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+}
+
+/// State and number of threads in a `stat` file. The process' name comes before them, in brackets,
+/// and may itself hold brackets, blanks, and what is no text.
+fn parse(stat: &[u8]) -> Option<(char, f64)> {
+    let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(stat.get(end_of_name + 1..)?).ok()?;
+    let mut words = rest.split_ascii_whitespace();
+    let mut state = words.next()?.chars();
+    let (state, None) = (state.next().filter(char::is_ascii_alphabetic)?, state.next()) else { return None };
+    // The state is the third field, the number of threads the twentieth.
+    Some((state, words.nth(16).and_then(whole)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(name: &str, state: &str, threads: &str) -> String {
+        format!("7 ({name}) {state} 1 7 7 0 -1 4194560 10 0 0 0 1 2 0 0 20 0 {threads} 0 9 1000 5\n")
+    }
+
+    fn host(processes: &[(&str, &str)]) -> tempfile::TempDir {
+        let proc = tempfile::tempdir().unwrap();
+        for (directory, stat) in processes {
+            std::fs::create_dir(proc.path().join(directory)).unwrap();
+            std::fs::write(proc.path().join(directory).join("stat"), stat).unwrap();
+        }
+        proc
+    }
+
+    #[test]
+    fn names_may_be_anything() {
+        for name in ["init", "a b", ") R 1 (", "x) S 2", "a\nb", "", "\u{fffd}"] {
+            assert_eq!(parse(line(name, "S", "42").as_bytes()), Some(('S', 42.0)), "{name:?}");
+        }
+        assert_eq!(parse(b"1 (\xff) R 1 7 7 0 -1 4 10 0 0 0 1 2 0 0 20 0 3 0"), Some(('R', 3.0)));
+        for bad in ["", "7 (x", "7 (x)", "7 (x) SS 1", "7 (x) S 1 2 3", &line("x", "1", "1"), &line("x", "S", "x")] {
+            assert_eq!(parse(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn processes_are_counted() {
+        let proc = host(&[
+            ("1", &line("init", "S", "1")),
+            ("20", &line("db", "S", "30")),
+            ("21", "?"),
+            ("x", &line("x", "R", "1")),
+        ]);
+        std::fs::create_dir(proc.path().join("22")).unwrap();
+        let (mut states, mut faults) = (BTreeMap::new(), Faults::default());
+        assert_eq!(count(proc.path(), 10, &mut states, &mut faults), Ok((2.0, 31.0)));
+        assert_eq!(states, BTreeMap::from([('S', 2.0)]));
+        assert!(faults.into_result().unwrap_err().to_string().contains("21/stat: cannot make sense of \"?\""));
+    }
+
+    #[test]
+    fn what_goes_over_the_limit_is_a_fault() {
+        let proc = host(&[("1", &line("a", "S", "1")), ("2", &line("b", "R", "1")), ("3", &line("c", "R", "1"))]);
+        let count = |max: usize| {
+            let mut faults = Faults::default();
+            let counts = count(proc.path(), max, &mut BTreeMap::new(), &mut faults).unwrap();
+            (counts.0, faults.into_result().map_err(|error| error.to_string()))
+        };
+        assert_eq!(count(3), (3.0, Ok(())));
+        assert_eq!(count(2), (2.0, Err("processes: more than 2, the others are not shown".into())));
+    }
+
+    #[test]
+    fn a_state_that_nothing_is_in_any_more_is_0() {
+        let proc = host(&[("1", &line("a", "D", "1"))]);
+        let mut collector = Processes::new();
+        let roots = Roots::new(None).with(Some(proc.path()), None);
+        let mut page = || {
+            let mut batch = Batch::new();
+            batch.begin();
+            let _limits_are_missing = collector.read(&roots, &mut batch);
+            batch.finish(true);
+            crate::collect::testing::render(&batch, false)
+        };
+        assert!(page().ends_with("node_processes_state{state=\"D\"} 1\n"));
+        std::fs::write(proc.path().join("1/stat"), line("a", "R", "1")).unwrap();
+        assert!(page().ends_with("node_processes_state{state=\"D\"} 0\nnode_processes_state{state=\"R\"} 1\n"));
+    }
+}
