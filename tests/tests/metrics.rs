@@ -103,6 +103,8 @@ fn names_in(directory: &std::path::Path) -> BTreeSet<String> {
 fn is_name(word: &str) -> bool {
     ["node_", "host_", "fleetgauge_", "process_"].iter().any(|prefix| word.starts_with(prefix))
         && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        // The beginning of names that are made of what a file says.
+        && !word.ends_with('_')
 }
 
 async fn document() -> String {
