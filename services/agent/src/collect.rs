@@ -22,6 +22,8 @@ mod attr;
 #[cfg(target_os = "linux")]
 mod cpu;
 #[cfg(target_os = "linux")]
+mod cpufreq;
+#[cfg(target_os = "linux")]
 mod diskstats;
 #[cfg(target_os = "linux")]
 mod filesystem;
@@ -37,6 +39,10 @@ mod netdev;
 mod proc_stat;
 #[cfg(target_os = "linux")]
 mod stat;
+#[cfg(target_os = "linux")]
+mod sysfs;
+#[cfg(target_os = "linux")]
+mod thermal_zone;
 #[cfg(target_os = "linux")]
 mod time;
 #[cfg(target_os = "linux")]
@@ -113,12 +119,14 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
         vec![
             Box::new(vitals::Vitals::new(config, Arc::clone(&survey))),
             Box::new(cpu::Cpu::new()),
+            Box::new(cpufreq::Cpufreq::new()),
             Box::new(diskstats::Diskstats::new(config)),
             Box::new(filesystem::Filesystem::new(survey)),
             Box::new(loadavg::Loadavg::new()),
             Box::new(meminfo::Meminfo::new()),
             Box::new(netdev::Netdev::new(config)),
             Box::new(stat::Stat::new()),
+            Box::new(thermal_zone::ThermalZone),
             Box::new(time::Time::default()),
             Box::new(uname::Uname),
         ]
