@@ -28,6 +28,8 @@ mod diskstats;
 #[cfg(target_os = "linux")]
 mod filesystem;
 #[cfg(target_os = "linux")]
+mod hwmon;
+#[cfg(target_os = "linux")]
 mod loadavg;
 #[cfg(target_os = "linux")]
 mod meminfo;
@@ -122,6 +124,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(cpufreq::Cpufreq::new()),
             Box::new(diskstats::Diskstats::new(config)),
             Box::new(filesystem::Filesystem::new(survey)),
+            Box::new(hwmon::Hwmon::new(config)),
             Box::new(loadavg::Loadavg::new()),
             Box::new(meminfo::Meminfo::new()),
             Box::new(netdev::Netdev::new(config)),
