@@ -38,7 +38,11 @@ mod mounts;
 #[cfg(target_os = "linux")]
 mod netdev;
 #[cfg(target_os = "linux")]
+mod powersupplyclass;
+#[cfg(target_os = "linux")]
 mod proc_stat;
+#[cfg(target_os = "linux")]
+mod rapl;
 #[cfg(target_os = "linux")]
 mod stat;
 #[cfg(target_os = "linux")]
@@ -49,6 +53,8 @@ mod thermal_zone;
 mod time;
 #[cfg(target_os = "linux")]
 mod uname;
+#[cfg(target_os = "linux")]
+mod watchdog;
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]
@@ -128,10 +134,13 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(loadavg::Loadavg::new()),
             Box::new(meminfo::Meminfo::new()),
             Box::new(netdev::Netdev::new(config)),
+            Box::new(powersupplyclass::PowerSupplyClass),
+            Box::new(rapl::Rapl),
             Box::new(stat::Stat::new()),
             Box::new(thermal_zone::ThermalZone),
             Box::new(time::Time::default()),
             Box::new(uname::Uname),
+            Box::new(watchdog::Watchdog),
         ]
     }
     #[cfg(not(target_os = "linux"))]
