@@ -26,17 +26,23 @@ mod cpufreq;
 #[cfg(target_os = "linux")]
 mod diskstats;
 #[cfg(target_os = "linux")]
+mod dmmultipath;
+#[cfg(target_os = "linux")]
 mod filesystem;
 #[cfg(target_os = "linux")]
 mod hwmon;
 #[cfg(target_os = "linux")]
 mod loadavg;
 #[cfg(target_os = "linux")]
+mod mdadm;
+#[cfg(target_os = "linux")]
 mod meminfo;
 #[cfg(target_os = "linux")]
 mod mounts;
 #[cfg(target_os = "linux")]
 mod netdev;
+#[cfg(target_os = "linux")]
+mod nvme;
 #[cfg(target_os = "linux")]
 mod powersupplyclass;
 #[cfg(target_os = "linux")]
@@ -129,11 +135,14 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(cpu::Cpu::new()),
             Box::new(cpufreq::Cpufreq::new()),
             Box::new(diskstats::Diskstats::new(config)),
+            Box::new(dmmultipath::Dmmultipath),
             Box::new(filesystem::Filesystem::new(survey)),
             Box::new(hwmon::Hwmon::new(config)),
             Box::new(loadavg::Loadavg::new()),
+            Box::new(mdadm::Mdadm::new()),
             Box::new(meminfo::Meminfo::new()),
             Box::new(netdev::Netdev::new(config)),
+            Box::new(nvme::Nvme),
             Box::new(powersupplyclass::PowerSupplyClass),
             Box::new(rapl::Rapl),
             Box::new(stat::Stat::new()),
