@@ -28,6 +28,8 @@ mod diskstats;
 #[cfg(target_os = "linux")]
 mod dmmultipath;
 #[cfg(target_os = "linux")]
+mod edac;
+#[cfg(target_os = "linux")]
 mod filesystem;
 #[cfg(target_os = "linux")]
 mod hwmon;
@@ -136,6 +138,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(cpufreq::Cpufreq::new()),
             Box::new(diskstats::Diskstats::new(config)),
             Box::new(dmmultipath::Dmmultipath),
+            Box::new(edac::Edac),
             Box::new(filesystem::Filesystem::new(survey)),
             Box::new(hwmon::Hwmon::new(config)),
             Box::new(loadavg::Loadavg::new()),
