@@ -5,13 +5,12 @@
 //! is no fault: there are no series then. Who wants them gives the agent `CAP_DAC_READ_SEARCH`.
 
 use std::collections::HashMap;
-use std::io;
 use std::time::Duration;
 
 use super::batch::Batch;
 use super::error::{CollectError, Faults};
 use super::files::Roots;
-use super::sysfs::{attribute, devices, text};
+use super::sysfs::{devices, line_for_root, text};
 use super::{Collector, whole};
 
 /// Most zones that are shown.
@@ -45,14 +44,7 @@ impl Collector for Rapl {
             let Some(name) = text(&base.join(&zone).join("name"), &mut faults) else { continue };
             let (name, index) = called(&name, &mut seen);
             let file = base.join(&zone).join("energy_uj");
-            let energy = match attribute(&file) {
-                Ok(text) => text,
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => continue,
-                Err(error) => {
-                    faults.check_if_there::<()>(Err(CollectError::at(&file, &error)));
-                    continue;
-                }
-            };
+            let Some(energy) = line_for_root(&file, &mut faults) else { continue };
             match whole(energy.trim()) {
                 Some(energy) => report(&zone, &name, &index, energy / MICRO, out),
                 None => faults.note(CollectError::malformed(&file.display().to_string(), &energy)),

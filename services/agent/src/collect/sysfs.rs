@@ -44,7 +44,7 @@ pub(super) fn numbered<'a>(name: &'a str, stem: &str) -> Option<&'a str> {
 ///
 /// # Errors
 /// When it cannot be opened or read.
-pub(super) fn attribute(path: &Path) -> io::Result<String> {
+fn attribute(path: &Path) -> io::Result<String> {
     let mut bytes = [0; BYTES_MAX];
     let got = File::open(path)?.read(&mut bytes)?;
     let text = String::from_utf8_lossy(bytes.get(..got).unwrap_or_default());
@@ -63,6 +63,12 @@ pub(super) fn line(path: &Path, faults: &mut Faults) -> Option<String> {
             None
         }
     }
+}
+
+/// The same where the kernel tells nobody but root, on purpose: to be refused is no fault.
+pub(super) fn line_for_root(path: &Path, faults: &mut Faults) -> Option<String> {
+    let is_hidden = File::open(path).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+    if is_hidden { None } else { line(path, faults) }
 }
 
 /// The same without blanks around it.
