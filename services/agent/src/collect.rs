@@ -24,9 +24,15 @@ mod cgroup;
 #[cfg(target_os = "linux")]
 mod cpu;
 #[cfg(target_os = "linux")]
+mod cpufreq;
+#[cfg(target_os = "linux")]
 mod diskstats;
 #[cfg(target_os = "linux")]
 mod dmi;
+#[cfg(target_os = "linux")]
+mod dmmultipath;
+#[cfg(target_os = "linux")]
+mod edac;
 #[cfg(target_os = "linux")]
 mod entropy;
 #[cfg(target_os = "linux")]
@@ -34,11 +40,15 @@ mod filefd;
 #[cfg(target_os = "linux")]
 mod filesystem;
 #[cfg(target_os = "linux")]
+mod hwmon;
+#[cfg(target_os = "linux")]
 mod interrupts;
 #[cfg(target_os = "linux")]
 mod kernel_hung;
 #[cfg(target_os = "linux")]
 mod loadavg;
+#[cfg(target_os = "linux")]
+mod mdadm;
 #[cfg(target_os = "linux")]
 mod meminfo;
 #[cfg(target_os = "linux")]
@@ -46,7 +56,11 @@ mod mounts;
 #[cfg(target_os = "linux")]
 mod netdev;
 #[cfg(target_os = "linux")]
+mod nvme;
+#[cfg(target_os = "linux")]
 mod os;
+#[cfg(target_os = "linux")]
+mod powersupplyclass;
 #[cfg(target_os = "linux")]
 mod pressure;
 #[cfg(target_os = "linux")]
@@ -54,11 +68,17 @@ mod proc_stat;
 #[cfg(target_os = "linux")]
 mod processes;
 #[cfg(target_os = "linux")]
+mod rapl;
+#[cfg(target_os = "linux")]
 mod schedstat;
 #[cfg(target_os = "linux")]
 mod selinux;
 #[cfg(target_os = "linux")]
 mod stat;
+#[cfg(target_os = "linux")]
+mod sysfs;
+#[cfg(target_os = "linux")]
+mod thermal_zone;
 #[cfg(target_os = "linux")]
 mod time;
 #[cfg(target_os = "linux")]
@@ -67,6 +87,8 @@ mod timex;
 mod uname;
 #[cfg(target_os = "linux")]
 mod vmstat;
+#[cfg(target_os = "linux")]
+mod watchdog;
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]
@@ -140,26 +162,36 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(vitals::Vitals::new(config, Arc::clone(&survey))),
             Box::new(cgroup::Cgroup),
             Box::new(cpu::Cpu::new()),
+            Box::new(cpufreq::Cpufreq::new()),
             Box::new(diskstats::Diskstats::new(config)),
             Box::new(dmi::Dmi),
+            Box::new(dmmultipath::Dmmultipath),
+            Box::new(edac::Edac),
             Box::new(entropy::Entropy::new()),
             Box::new(filefd::Filefd::new()),
             Box::new(filesystem::Filesystem::new(survey)),
+            Box::new(hwmon::Hwmon::new(config)),
             Box::new(interrupts::Interrupts::new(config)),
             Box::new(kernel_hung::KernelHung::new()),
             Box::new(loadavg::Loadavg::new()),
+            Box::new(mdadm::Mdadm::new()),
             Box::new(meminfo::Meminfo::new()),
             Box::new(netdev::Netdev::new(config)),
+            Box::new(nvme::Nvme),
             Box::new(os::Os),
+            Box::new(powersupplyclass::PowerSupplyClass),
             Box::new(pressure::Pressure::new()),
             Box::new(processes::Processes::new()),
+            Box::new(rapl::Rapl),
             Box::new(schedstat::Schedstat::new()),
             Box::new(selinux::Selinux),
             Box::new(stat::Stat::new()),
+            Box::new(thermal_zone::ThermalZone),
             Box::new(time::Time::default()),
             Box::new(timex::Timex),
             Box::new(uname::Uname),
             Box::new(vmstat::Vmstat::new(config)),
+            Box::new(watchdog::Watchdog),
         ]
     }
     #[cfg(not(target_os = "linux"))]

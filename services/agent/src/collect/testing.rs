@@ -53,3 +53,26 @@ pub(crate) fn check(run: impl FnOnce(&mut Batch, &mut Faults), page: &str, fault
         (got, wanted) => panic!("fault {got:?}, expected {wanted:?}"),
     }
 }
+
+/// Reads a host made of these files and compares its page and, if there should be one, its fault.
+#[cfg(target_os = "linux")]
+#[track_caller]
+pub(crate) fn check_host(
+    mut collector: impl super::Collector,
+    files: &[(&str, &str)],
+    page: &str,
+    fault: Option<&str>,
+) {
+    let root = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = root.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let roots = super::files::Roots::new(Some(root.path()));
+    let run = |out: &mut Batch, faults: &mut Faults| {
+        let result = collector.read(&roots, out);
+        faults.check(result);
+    };
+    check(run, page, fault);
+}
