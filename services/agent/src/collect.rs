@@ -34,6 +34,10 @@ mod mounts;
 #[cfg(target_os = "linux")]
 mod netdev;
 #[cfg(target_os = "linux")]
+mod nfs;
+#[cfg(target_os = "linux")]
+mod nfsd;
+#[cfg(target_os = "linux")]
 mod proc_stat;
 #[cfg(target_os = "linux")]
 mod stat;
@@ -118,6 +122,8 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(loadavg::Loadavg::new()),
             Box::new(meminfo::Meminfo::new()),
             Box::new(netdev::Netdev::new(config)),
+            Box::new(nfs::Nfs::new()),
+            Box::new(nfsd::Nfsd::new()),
             Box::new(stat::Stat::new()),
             Box::new(time::Time::default()),
             Box::new(uname::Uname),
