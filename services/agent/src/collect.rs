@@ -28,6 +28,8 @@ mod diskstats;
 #[cfg(target_os = "linux")]
 mod filesystem;
 #[cfg(target_os = "linux")]
+mod ipvs;
+#[cfg(target_os = "linux")]
 mod loadavg;
 #[cfg(target_os = "linux")]
 mod meminfo;
@@ -51,6 +53,8 @@ mod time;
 mod uname;
 #[cfg(target_os = "linux")]
 mod xfs;
+#[cfg(target_os = "linux")]
+mod zfs;
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]
@@ -126,6 +130,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(cpu::Cpu::new()),
             Box::new(diskstats::Diskstats::new(config)),
             Box::new(filesystem::Filesystem::new(survey)),
+            Box::new(ipvs::Ipvs::new()),
             Box::new(loadavg::Loadavg::new()),
             Box::new(meminfo::Meminfo::new()),
             Box::new(netdev::Netdev::new(config)),
@@ -135,6 +140,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(time::Time::default()),
             Box::new(uname::Uname),
             Box::new(xfs::Xfs),
+            Box::new(zfs::Zfs),
         ]
     }
     #[cfg(not(target_os = "linux"))]
