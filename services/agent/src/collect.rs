@@ -28,6 +28,8 @@ mod diskstats;
 #[cfg(target_os = "linux")]
 mod filesystem;
 #[cfg(target_os = "linux")]
+mod infiniband;
+#[cfg(target_os = "linux")]
 mod ipvs;
 #[cfg(target_os = "linux")]
 mod loadavg;
@@ -130,6 +132,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(cpu::Cpu::new()),
             Box::new(diskstats::Diskstats::new(config)),
             Box::new(filesystem::Filesystem::new(survey)),
+            Box::new(infiniband::Infiniband),
             Box::new(ipvs::Ipvs::new()),
             Box::new(loadavg::Loadavg::new()),
             Box::new(meminfo::Meminfo::new()),
