@@ -26,6 +26,8 @@ mod cpu;
 #[cfg(target_os = "linux")]
 mod diskstats;
 #[cfg(target_os = "linux")]
+mod fibrechannel;
+#[cfg(target_os = "linux")]
 mod filesystem;
 #[cfg(target_os = "linux")]
 mod infiniband;
@@ -131,6 +133,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(btrfs::Btrfs),
             Box::new(cpu::Cpu::new()),
             Box::new(diskstats::Diskstats::new(config)),
+            Box::new(fibrechannel::Fibrechannel),
             Box::new(filesystem::Filesystem::new(survey)),
             Box::new(infiniband::Infiniband),
             Box::new(ipvs::Ipvs::new()),
