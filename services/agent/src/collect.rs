@@ -52,6 +52,8 @@ mod stat;
 #[cfg(target_os = "linux")]
 mod sysdir;
 #[cfg(target_os = "linux")]
+mod tapestats;
+#[cfg(target_os = "linux")]
 mod time;
 #[cfg(target_os = "linux")]
 mod uname;
@@ -143,6 +145,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(nfs::Nfs::new()),
             Box::new(nfsd::Nfsd::new()),
             Box::new(stat::Stat::new()),
+            Box::new(tapestats::Tapestats),
             Box::new(time::Time::default()),
             Box::new(uname::Uname),
             Box::new(xfs::Xfs),
