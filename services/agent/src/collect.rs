@@ -20,6 +20,8 @@ mod vitals;
 #[cfg(target_os = "linux")]
 mod attr;
 #[cfg(target_os = "linux")]
+mod bcache;
+#[cfg(target_os = "linux")]
 mod btrfs;
 #[cfg(target_os = "linux")]
 mod cpu;
@@ -132,6 +134,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
         let survey = Arc::new(Mutex::new(mounts::Survey::new(config)));
         vec![
             Box::new(vitals::Vitals::new(config, Arc::clone(&survey))),
+            Box::new(bcache::Bcache),
             Box::new(btrfs::Btrfs),
             Box::new(cpu::Cpu::new()),
             Box::new(diskstats::Diskstats::new(config)),
