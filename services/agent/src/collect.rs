@@ -20,6 +20,10 @@ mod vitals;
 #[cfg(target_os = "linux")]
 mod attr;
 #[cfg(target_os = "linux")]
+mod bcache;
+#[cfg(target_os = "linux")]
+mod btrfs;
+#[cfg(target_os = "linux")]
 mod cgroup;
 #[cfg(target_os = "linux")]
 mod cpu;
@@ -36,13 +40,19 @@ mod edac;
 #[cfg(target_os = "linux")]
 mod entropy;
 #[cfg(target_os = "linux")]
+mod fibrechannel;
+#[cfg(target_os = "linux")]
 mod filefd;
 #[cfg(target_os = "linux")]
 mod filesystem;
 #[cfg(target_os = "linux")]
 mod hwmon;
 #[cfg(target_os = "linux")]
+mod infiniband;
+#[cfg(target_os = "linux")]
 mod interrupts;
+#[cfg(target_os = "linux")]
+mod ipvs;
 #[cfg(target_os = "linux")]
 mod kernel_hung;
 #[cfg(target_os = "linux")]
@@ -55,6 +65,10 @@ mod meminfo;
 mod mounts;
 #[cfg(target_os = "linux")]
 mod netdev;
+#[cfg(target_os = "linux")]
+mod nfs;
+#[cfg(target_os = "linux")]
+mod nfsd;
 #[cfg(target_os = "linux")]
 mod nvme;
 #[cfg(target_os = "linux")]
@@ -76,7 +90,11 @@ mod selinux;
 #[cfg(target_os = "linux")]
 mod stat;
 #[cfg(target_os = "linux")]
+mod sysdir;
+#[cfg(target_os = "linux")]
 mod sysfs;
+#[cfg(target_os = "linux")]
+mod tapestats;
 #[cfg(target_os = "linux")]
 mod thermal_zone;
 #[cfg(target_os = "linux")]
@@ -89,6 +107,10 @@ mod uname;
 mod vmstat;
 #[cfg(target_os = "linux")]
 mod watchdog;
+#[cfg(target_os = "linux")]
+mod xfs;
+#[cfg(target_os = "linux")]
+mod zfs;
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]
@@ -160,6 +182,8 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
         let survey = Arc::new(Mutex::new(mounts::Survey::new(config)));
         vec![
             Box::new(vitals::Vitals::new(config, Arc::clone(&survey))),
+            Box::new(bcache::Bcache),
+            Box::new(btrfs::Btrfs),
             Box::new(cgroup::Cgroup),
             Box::new(cpu::Cpu::new()),
             Box::new(cpufreq::Cpufreq::new()),
@@ -168,15 +192,20 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(dmmultipath::Dmmultipath),
             Box::new(edac::Edac),
             Box::new(entropy::Entropy::new()),
+            Box::new(fibrechannel::Fibrechannel),
             Box::new(filefd::Filefd::new()),
             Box::new(filesystem::Filesystem::new(survey)),
             Box::new(hwmon::Hwmon::new(config)),
+            Box::new(infiniband::Infiniband),
             Box::new(interrupts::Interrupts::new(config)),
+            Box::new(ipvs::Ipvs::new()),
             Box::new(kernel_hung::KernelHung::new()),
             Box::new(loadavg::Loadavg::new()),
             Box::new(mdadm::Mdadm::new()),
             Box::new(meminfo::Meminfo::new()),
             Box::new(netdev::Netdev::new(config)),
+            Box::new(nfs::Nfs::new()),
+            Box::new(nfsd::Nfsd::new()),
             Box::new(nvme::Nvme),
             Box::new(os::Os),
             Box::new(powersupplyclass::PowerSupplyClass),
@@ -186,12 +215,15 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(schedstat::Schedstat::new()),
             Box::new(selinux::Selinux),
             Box::new(stat::Stat::new()),
+            Box::new(tapestats::Tapestats),
             Box::new(thermal_zone::ThermalZone),
             Box::new(time::Time::default()),
             Box::new(timex::Timex),
             Box::new(uname::Uname),
             Box::new(vmstat::Vmstat::new(config)),
             Box::new(watchdog::Watchdog),
+            Box::new(xfs::Xfs),
+            Box::new(zfs::Zfs),
         ]
     }
     #[cfg(not(target_os = "linux"))]
