@@ -119,7 +119,10 @@ async fn document() -> String {
             None => collector = part.lines().next().unwrap_or_default(),
             Some(_) => {
                 let families = families(&format!("# {part}"));
-                for (name, mut family) in families.into_iter().filter(|(name, _)| !is_about_itself(name)) {
+                // What the host's own text files hold is theirs.
+                for (name, mut family) in
+                    families.into_iter().filter(|(name, _)| !is_about_itself(name) && is_name(name))
+                {
                     family.label_names.extend(here.get(&name).map(|here| here.label_names.clone()).unwrap_or_default());
                     let _infallible =
                         writeln!(text, "| `{name}` | {} | {} | {collector} |", family.kind, family.labels());

@@ -24,6 +24,8 @@ mod cpu;
 #[cfg(target_os = "linux")]
 mod diskstats;
 #[cfg(target_os = "linux")]
+mod exposition;
+#[cfg(target_os = "linux")]
 mod filesystem;
 #[cfg(target_os = "linux")]
 mod loadavg;
@@ -37,6 +39,10 @@ mod netdev;
 mod proc_stat;
 #[cfg(target_os = "linux")]
 mod stat;
+#[cfg(target_os = "linux")]
+mod text_source;
+#[cfg(target_os = "linux")]
+mod textfile;
 #[cfg(target_os = "linux")]
 mod time;
 #[cfg(target_os = "linux")]
@@ -119,6 +125,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(meminfo::Meminfo::new()),
             Box::new(netdev::Netdev::new(config)),
             Box::new(stat::Stat::new()),
+            Box::new(textfile::Textfile::new(config)),
             Box::new(time::Time::default()),
             Box::new(uname::Uname),
         ]

@@ -20,12 +20,16 @@ const OF_THIS_MACHINE: &[&str] = &[
     "node_filesystem_avail_bytes",
     "node_filesystem_files",
     "node_filesystem_files_free",
+    "node_textfile_mtime_seconds",
     "host_filesystem_used_ratio",
 ];
 
 /// A cloud's virtual machine; a server with much hardware; a Raspberry Pi; an old kernel with
 /// version 1 of cgroups; a laptop.
 const HOSTS: &[&str] = &["vm", "server", "pi", "old", "laptop"];
+
+/// Where hosts have text files, if they have any.
+const TEXT_FILES: &str = "var/lib/textfiles";
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
@@ -41,7 +45,9 @@ fn pages(root: &Path) -> Vec<(&'static str, Batch, Option<CollectError>)> {
         batch.finish(true);
         (collector.name(), batch, result.err())
     };
-    all(&config()).into_iter().map(read).collect()
+    let texts = root.join(TEXT_FILES);
+    let textfile_directories = if texts.is_dir() { vec![texts] } else { vec![] };
+    all(&Config { textfile_directories, ..config() }).into_iter().map(read).collect()
 }
 
 /// The same page on every machine.
@@ -72,7 +78,7 @@ fn page_of(host: &str) -> String {
             page += &format!("# error: {error}\n");
         }
     }
-    portable(&page)
+    portable(&page.replace(&format!("{}/", fixtures().join(host).display()), "/"))
 }
 
 #[test]
@@ -117,7 +123,7 @@ fn no_series_stands_in_two_sets_and_no_family_has_two_types() {
 }
 
 /// Collectors that have something to say on a host without any file: of a clock, of the kernel.
-const NEED_NO_FILE: &[&str] = &["time", "uname", "vitals"];
+const NEED_NO_FILE: &[&str] = &["textfile", "time", "uname", "vitals"];
 /// Collectors of what every host has; the others are about what it may have.
 const OF_EVERY_HOST: &[&str] = &["cpu", "diskstats", "filesystem", "loadavg", "meminfo", "netdev", "stat", "vitals"];
 
@@ -159,7 +165,7 @@ fn copy(from: &Path, to: &Path) {
 
 /// What every batch must be, whatever the host's files hold.
 #[track_caller]
-fn check_fit(name: &str, batch: &Batch) {
+pub(super) fn check_fit(name: &str, batch: &Batch) {
     let families = batch.layout().families().to_vec();
     assert_eq!(families.iter().map(|family| family.series.len()).sum::<usize>(), batch.values().len());
     let declared = Declare { set: 1, name: name.into(), job: None, offset: 0, total: 0, families };
