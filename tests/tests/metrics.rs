@@ -111,8 +111,8 @@ async fn document() -> String {
             .map(|(name, family)| (name.as_str(), family.kind.as_str(), family.labels(), family.help.as_str())),
     );
     text.push_str(HOST_HEAD);
-    let golden = tests::root().join("services/agent/tests/fixtures/vm.prom");
-    let golden = std::fs::read_to_string(golden).expect("the golden page of the agent");
+    let golden = ["vm.prom", "systemd.prom"].map(|page| tests::root().join("services/agent/tests/fixtures").join(page));
+    let golden = golden.map(|page| std::fs::read_to_string(page).expect("a golden page of the agent")).concat();
     let mut collector = "";
     for part in golden.split("\n# ").map(|part| part.trim_start_matches("# ")) {
         match part.strip_prefix("TYPE ") {
