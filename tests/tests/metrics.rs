@@ -43,6 +43,10 @@ const LATER: [(&str, &str, &[&str], &str); 1] = [(
     "Samples of series that were not sent, by reason: unfit (names or labels that no page can have), duplicate, limit.",
 )];
 
+/// The collector that these tests are built without, and what it reads.
+const SYSTEMD: (&str, &str) =
+    ("systemd", "`/run/dbus/system_bus_socket` or `/run/systemd/private` (an agent built with the feature `systemd`)");
+
 const HOST_HEAD: &str = "
 ## About the host, sent by the agent
 
@@ -156,15 +160,20 @@ fn collectors(text: &mut String, here: &BTreeMap<String, Family>) {
             collector.every().map_or("for every push".to_owned(), |every| format!("every {} s", every.as_secs()));
         let _infallible = writeln!(text, "| {name} | {on} | {every} | {} |", collector.source());
     }
+    if !collectors.iter().any(|collector| collector.name() == SYSTEMD.0) {
+        let _infallible = writeln!(text, "| {} | on | every 15 s | {} |", SYSTEMD.0, SYSTEMD.1);
+    }
     text.push_str("\n### Families\n\n| Family | Type | Labels | Collector |\n|---|---|---|---|\n");
     let golden = golden_families();
-    for collector in &collectors {
-        let families = golden.iter().filter(|((of, _), _)| of == collector.name());
-        for ((_, name), family) in families.filter(|((_, name), _)| !is_about_itself(name)) {
+    let names = collectors.iter().map(|collector| collector.name());
+    for collector in names.filter(|name| *name != SYSTEMD.0).chain([SYSTEMD.0]) {
+        let families = golden.iter().filter(|((of, _), _)| of == collector);
+        // What the host's own text files hold is theirs.
+        for ((_, name), family) in families.filter(|((_, name), _)| !is_about_itself(name) && is_name(name)) {
             let mut labels = family.label_names.clone();
             labels.extend(here.get(name).map(|here| here.label_names.clone()).unwrap_or_default());
             let labels = Family { label_names: labels, ..Family::default() }.labels();
-            let _infallible = writeln!(text, "| `{name}` | {} | {labels} | {} |", family.kind, collector.name());
+            let _infallible = writeln!(text, "| `{name}` | {} | {labels} | {collector} |", family.kind);
         }
     }
 }

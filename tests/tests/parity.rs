@@ -4,8 +4,6 @@
 //! Needs node_exporter: `PROMETHEUS_NODE_EXPORTER`, or `prometheus-node-exporter` on the path.
 //! Without it the test says that it is skipped; with `REQUIRE_PEERS=1` it fails instead.
 
-#![expect(clippy::print_stdout, reason = "the table of what was compared")]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use tests::node_exporter::NodeExporter;

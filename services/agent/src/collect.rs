@@ -2,7 +2,8 @@
 //!
 //! A collector is one file: a pure function from text to series, and `read` at the edge, which
 //! gets the text from files below the configured roots. Collectors read files and make system
-//! calls; none ever runs a program, opens a socket, needs root or writes anything.
+//! calls; none ever runs a program, needs root or writes anything, and none opens a socket but the
+//! one that asks systemd, which only an agent built for that has.
 //! Whatever a file holds, they report what can be read and say what could not.
 
 pub mod batch;
@@ -39,6 +40,8 @@ mod dmmultipath;
 mod edac;
 #[cfg(target_os = "linux")]
 mod entropy;
+#[cfg(target_os = "linux")]
+mod exposition;
 #[cfg(target_os = "linux")]
 mod fibrechannel;
 #[cfg(target_os = "linux")]
@@ -93,8 +96,16 @@ mod stat;
 mod sysdir;
 #[cfg(target_os = "linux")]
 mod sysfs;
+#[cfg(all(target_os = "linux", feature = "systemd"))]
+mod systemd;
+#[cfg(all(target_os = "linux", feature = "systemd"))]
+mod systemd_bus;
 #[cfg(target_os = "linux")]
 mod tapestats;
+#[cfg(target_os = "linux")]
+mod text_source;
+#[cfg(target_os = "linux")]
+mod textfile;
 #[cfg(target_os = "linux")]
 mod thermal_zone;
 #[cfg(target_os = "linux")]
@@ -215,7 +226,10 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(schedstat::Schedstat::new()),
             Box::new(selinux::Selinux),
             Box::new(stat::Stat::new()),
+            #[cfg(feature = "systemd")]
+            Box::new(systemd::Systemd::new(config)),
             Box::new(tapestats::Tapestats),
+            Box::new(textfile::Textfile::new(config)),
             Box::new(thermal_zone::ThermalZone),
             Box::new(time::Time::default()),
             Box::new(timex::Timex),

@@ -87,16 +87,17 @@ impl Settings {
     /// One sentence on the first value that cannot be used.
     pub fn resolve(settings: &lifecycle::Settings) -> Result<Self, SettingsError> {
         let interval = interval(settings)?;
+        let labels = labels(settings)?;
         Ok(Self {
             agent: agent_name(settings)?,
             aggregators: aggregators(settings)?,
             interval,
-            labels: labels(settings)?,
             ephemeral: settings.flag("FLEETGAUGE_EPHEMERAL")?,
             host_root: directory(settings, "FLEETGAUGE_HOST_ROOT", "/")?.filter(|root| root != "/"),
             host_proc: directory(settings, "FLEETGAUGE_HOST_PROC", "/proc")?,
             host_sys: directory(settings, "FLEETGAUGE_HOST_SYS", "/sys")?,
-            collect: Config::resolve(settings, interval)?,
+            collect: Config { labels: labels.clone(), ..Config::resolve(settings, interval)? },
+            labels,
             heartbeat: path(settings, "FLEETGAUGE_HEARTBEAT_FILE")?,
         })
     }

@@ -7,6 +7,7 @@
 mod account_tests;
 mod connect;
 mod connection;
+mod guest;
 mod link;
 mod route;
 #[cfg(test)]
@@ -181,7 +182,7 @@ impl<C: Connect> Uplink<C> {
                     self.telemetry.series_dropped(unsent.set, unsent.why, unsent.series);
                     if self.told.len() < TOLD_MAX && self.told.insert(format!("{} {}", unsent.set, unsent.why)) {
                         let (set, series, why) = (unsent.set, unsent.series, unsent.why);
-                        tracing::warn!(set, series, why, "a set goes over what the aggregator grants, it is not sent");
+                        tracing::warn!(set, series, why, "{}", unsent.sentence());
                     }
                 }
                 self.sent = self.sent.max(measurement.seq);

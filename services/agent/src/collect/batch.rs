@@ -94,6 +94,19 @@ impl Layout {
         self.complaint.as_deref()
     }
 
+    /// The layout without some of its families, and which of its values are left.
+    #[must_use]
+    pub fn only(&self, mut stays: impl FnMut(&Family) -> bool) -> (Self, Vec<usize>) {
+        let (mut less, mut left) = (Self::default(), vec![]);
+        for (family, start) in self.families.iter().zip(&self.starts).filter(|(family, _)| stays(family)) {
+            less.starts.push(less.total);
+            less.total += family.series.len();
+            less.families.push(family.clone());
+            left.extend(*start..*start + family.series.len());
+        }
+        (less, left)
+    }
+
     fn is(&self, slot: Slot, name: &str, suffix: &str, labels: &[(&str, &str)]) -> bool {
         let (family, series) = match slot {
             Slot::Kept { family, series } => {
@@ -219,6 +232,13 @@ impl Batch {
         self.calls = 0;
         self.building = None;
         self.values.fill(ABSENT);
+    }
+
+    /// Forgets the layout: to be called before the first series of a reading in which types or
+    /// helps are no longer the former ones.
+    pub fn forget(&mut self) {
+        self.layout = Arc::default();
+        self.values.clear();
     }
 
     /// Ends a reading. `whole` is false when the collector failed on the way: then series that

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lifecycle::{Settings, SettingsError};
+use protocol::Labels;
 use regex_lite::Regex;
 
 use super::filter::Filter;
@@ -49,6 +50,8 @@ pub struct Config {
     pub textfile_directories: Vec<PathBuf>,
     /// Text files older than this are not shown.
     pub textfile_age_max: Option<Duration>,
+    /// Labels that the agent gives to all its series; those of text files need not repeat them.
+    pub labels: Labels,
 }
 
 impl Config {
@@ -83,6 +86,7 @@ impl Config {
             systemd_units: pair("SYSTEMD_UNIT")?,
             textfile_directories: directories(settings)?,
             textfile_age_max: Some(settings.duration("FLEETGAUGE_TEXTFILE_AGE_MAX")?).filter(|age| !age.is_zero()),
+            labels: Labels::default(),
         })
     }
 

@@ -21,6 +21,7 @@ const OF_THIS_MACHINE: &[&str] = &[
     "node_filesystem_avail_bytes",
     "node_filesystem_files",
     "node_filesystem_files_free",
+    "node_textfile_mtime_seconds",
     "host_filesystem_used_ratio",
     "node_timex_estimated_error_seconds",
     "node_timex_frequency_adjustment_ratio",
@@ -45,6 +46,9 @@ const OF_THIS_MACHINE: &[&str] = &[
 /// version 1 of cgroups; a laptop.
 const HOSTS: &[&str] = &["vm", "server", "pi", "old", "laptop"];
 
+/// Where hosts have text files, if they have any.
+const TEXT_FILES: &str = "var/lib/textfiles";
+
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
@@ -60,7 +64,9 @@ fn pages(root: &Path) -> Vec<(&'static str, Batch, Option<CollectError>)> {
         batch.finish(true);
         (collector.name(), batch, result.err())
     };
-    all(&config()).into_iter().map(read).collect()
+    let texts = root.join(TEXT_FILES);
+    let textfile_directories = if texts.is_dir() { vec![texts] } else { vec![] };
+    all(&Config { textfile_directories, ..config() }).into_iter().map(read).collect()
 }
 
 /// The same page on every machine.
@@ -91,7 +97,7 @@ fn page_of(host: &str) -> String {
             page += &format!("# error: {error}\n");
         }
     }
-    portable(&page)
+    portable(&page.replace(&format!("{}/", fixtures().join(host).display()), "/"))
 }
 
 #[test]
@@ -136,7 +142,7 @@ fn no_series_stands_in_two_sets_and_no_family_has_two_types() {
 }
 
 /// Collectors that have something to say on a host without any file: of a clock, of the kernel.
-const NEED_NO_FILE: &[&str] = &["time", "timex", "uname", "vitals"];
+const NEED_NO_FILE: &[&str] = &["textfile", "time", "timex", "uname", "vitals"];
 /// Collectors of what every host has; the others are about what it may have.
 const OF_EVERY_HOST: &[&str] = &[
     "cpu",
@@ -192,7 +198,7 @@ fn copy(from: &Path, to: &Path) {
 
 /// What every batch must be, whatever the host's files hold.
 #[track_caller]
-fn check_fit(name: &str, batch: &Batch) {
+pub(super) fn check_fit(name: &str, batch: &Batch) {
     let families = batch.layout().families().to_vec();
     assert_eq!(families.iter().map(|family| family.series.len()).sum::<usize>(), batch.values().len());
     let declared = Declare { set: 1, name: name.into(), job: None, offset: 0, total: 0, families };

@@ -102,6 +102,86 @@ fn a_series_that_fits_in_no_line_is_left_out() {
     assert_eq!((said.as_str(), unsent[0].why), ("push, end", "line"));
 }
 
+/// A set with one series of each of these gauges.
+fn gauges(names: &[&str]) -> Batch {
+    let mut batch = Batch::new();
+    batch.begin();
+    names.iter().zip([1.0, 2.0, 3.0, 4.0]).for_each(|(name, value)| batch.gauge(name, "", &[], value));
+    batch.finish(true);
+    batch
+}
+
+fn add(measurement: &mut Measurement, set: &'static str, batch: &Batch) {
+    measurement.add(set, measurement.seq, batch.layout(), batch.values());
+}
+
+#[test]
+fn what_the_agent_itself_sends_is_not_taken_from_text_files() {
+    let mut link = Link::new(LIMITS);
+    let (text, load, both) = (gauges(&["x", "load", "y"]), gauges(&["load"]), gauges(&["load", "y"]));
+    let mut step = |own: Option<&Batch>| {
+        push(&mut link, |m| {
+            add(m, guest::SET, &text);
+            if let Some(own) = own {
+                add(m, "a", own);
+            }
+        })
+    };
+    let twice = |series| vec![Unsent { set: guest::SET, series, why: "duplicate" }];
+    let said = "declare 1 a 1, declare 2 textfile 2, push, values 2 2, values 1 1, end";
+    assert_eq!(step(Some(&load)), (said.into(), twice(1)));
+    assert_eq!(step(Some(&load)), ("push, end".into(), twice(1)), "and so it stays");
+    let said = "retire 2, declare 3 a 2, declare 4 textfile 1, push, values 4 1, values 3 2, end, retire 1";
+    assert_eq!(step(Some(&both)), (said.into(), twice(2)), "what is the agent's from now on goes first");
+    // The former set stands until its push is over, so what was its comes a push later.
+    let said = "push, end, retire 3";
+    let gone = gauges(&[]);
+    assert_eq!(step(Some(&gone)).0, said);
+    assert_eq!(step(Some(&gone)), ("declare 5 textfile 3, push, values 5 3, end, retire 4".into(), vec![]));
+}
+
+#[test]
+fn a_name_that_a_histogram_would_own_is_not_taken_either() {
+    let mut link = Link::new(LIMITS);
+    let mut text = Batch::new();
+    text.begin();
+    text.push(protocol::frame::MetricType::Summary, "wait", "", "_count", &[], 1.0);
+    text.push(protocol::frame::MetricType::Summary, "free", "", "_count", &[], 2.0);
+    text.finish(true);
+    let own = gauges(&["wait_count"]);
+    let (said, unsent) = push(&mut link, |m| {
+        add(m, guest::SET, &text);
+        add(m, "a", &own);
+    });
+    assert_eq!(
+        (said.as_str(), unsent.len()),
+        ("declare 1 a 1, declare 2 textfile 1, push, values 2 1, values 1 1, end", 1)
+    );
+}
+
+#[test]
+fn text_files_get_the_room_that_is_left() {
+    let mut link = Link::new(Limits { series: 400, ..LIMITS });
+    let text = gauges(&["p", "q", "r", "s"]);
+    let mut step = |own: usize| {
+        let own = batch(own);
+        push(&mut link, |m| {
+            add(m, "textfile", &text);
+            add(m, "a", &own);
+        })
+    };
+    assert_eq!(
+        step(200),
+        ("declare 1 a 200, declare 2 textfile 4, push, values 2 4, values 1 200, end".into(), vec![])
+    );
+    let (said, unsent) = step(398);
+    assert_eq!(said, "retire 2, retire 1, declare 3 a 398, declare 4 textfile 2, push, values 4 2, values 3 398, end");
+    assert_eq!(unsent, [Unsent { set: "textfile", series: 2, why: "limit" }]);
+    // What has no room anyway is no reason for them to go.
+    let (said, unsent) = step(401);
+    assert_eq!((said.as_str(), unsent.len()), ("retire 3, declare 5 textfile 4, push, values 5 4, end, retire 4", 1));
+}
+
 proptest! {
     /// Whatever happens to the sets, the aggregator never sees more than it granted, a number
     /// twice, or values for what is not declared.
@@ -137,6 +217,50 @@ proptest! {
                     "retire" => prop_assert!(declared.remove(&words[1].parse().unwrap()).is_some()),
                     _ => {}
                 }
+            }
+        }
+    }
+
+    /// Whatever comes and goes, no name is declared for the agent's own sets and for text files
+    /// at one time, and the own sets are there.
+    #[test]
+    fn text_files_are_never_in_the_way(
+        pushes in proptest::collection::vec((0..16u8, 0..16u8, 0..4u8), 1..20),
+    ) {
+        const NAMES: [&str; 4] = ["p", "q", "r", "s"];
+        let set = |bits: u8| gauges(&NAMES.iter().enumerate().filter(|(at, _)| bits >> at & 1 == 1).map(|(_, name)| *name).collect::<Vec<_>>());
+        let mut link = Link::new(LIMITS);
+        let mut declared = std::collections::BTreeMap::new();
+        for (text, own, which) in pushes {
+            let mut measurement = Measurement::default();
+            measurement.begin(1, NOW);
+            let (text, own) = (set(text), set(own));
+            for (bit, name, batch) in [(1, guest::SET, &text), (2, "a", &own)] {
+                if which & bit != 0 {
+                    add(&mut measurement, name, batch);
+                }
+            }
+            let (mut decoder, mut out) = (LineDecoder::new(LINE_BYTES_MAX), vec![]);
+            link.push(&measurement, NOW, &mut out);
+            decoder.buffer().extend_from_slice(&out);
+            while let Some(frame) = decoder.next_frame().unwrap() {
+                match frame {
+                    ToAggregator::Declare(Declare { set, name, families, .. }) => {
+                        for family in &families {
+                            let other = |(set, families): &(String, Vec<protocol::frame::Family>)| {
+                                *set != name && families.iter().any(|known| known.name == family.name)
+                            };
+                            prop_assert!(!declared.values().any(other), "{} stands twice", family.name);
+                        }
+                        declared.insert(set, (name, families));
+                    }
+                    ToAggregator::Retire(Retire { set }) => prop_assert!(declared.remove(&set).is_some()),
+                    _ => {}
+                }
+            }
+            if which & 2 != 0 && own.layout().total() > 0 {
+                let is_own = |(name, families): &(String, Vec<_>)| name == "a" && families == own.layout().families();
+                prop_assert!(declared.values().any(is_own));
             }
         }
     }
