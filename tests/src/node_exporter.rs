@@ -35,13 +35,14 @@ pub struct NodeExporter {
 }
 
 impl NodeExporter {
-    /// Starts this program on a free port, with the agent's filters.
+    /// Starts this program on a free port, with the agent's filters and text files from a directory.
     ///
     /// # Panics
     /// When it does not start.
-    pub async fn start(program: &Path) -> Self {
+    pub async fn start(program: &Path, textfiles: &Path) -> Self {
         let mut process = Command::new(program)
             .args(ARGUMENTS)
+            .arg(format!("--collector.textfile.directory={}", textfiles.display()))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true)

@@ -17,6 +17,18 @@ const VISIBLE_MIN: usize = 197;
 /// Labels that the aggregator adds.
 const ADDED: [&str; 2] = ["instance", "job"];
 
+/// A text file of the host's own.
+const TEXTFILE: &str = "\
+# HELP backup_last_success_timestamp_seconds When it ended well.
+# TYPE backup_last_success_timestamp_seconds gauge
+backup_last_success_timestamp_seconds{target=\"nas \\\"1\\\"\"} 1.79e9
+# TYPE backup_duration_seconds histogram
+backup_duration_seconds_bucket{le=\"60\"} 1
+backup_duration_seconds_bucket{le=\"+Inf\"} 2
+backup_duration_seconds_sum 90.5
+backup_duration_seconds_count 2
+";
+
 /// Families that are only there, and why; the same list stands in docs/metrics.md.
 const ONLY_THEIRS: [(&str, &str); 4] = [
     ("node_processes_threads_state", "one file to read for each thread of the host"),
@@ -40,7 +52,9 @@ const COMES_AND_GOES: [&str; 1] = ["node_processes_state"];
 
 /// How far a value that goes up and down may be beside both of ours: the beginning of a name, and
 /// the slack. A counter of theirs must lie between our two readings.
-const SLACK: [(&str, f64); 19] = [
+const SLACK: [(&str, f64); 20] = [
+    // It leaves the fraction away.
+    ("node_textfile_mtime_seconds", 1.0),
     ("node_load", 0.5),
     ("node_procs_", 100.0),
     ("node_processes_", 300.0),
@@ -174,7 +188,9 @@ fn slack(name: &str, page: &Families) -> f64 {
 #[tokio::test]
 async fn an_agent_shows_what_node_exporter_shows() {
     let Some(program) = peers::program("PROMETHEUS_NODE_EXPORTER", "prometheus-node-exporter") else { return };
-    let exporter = NodeExporter::start(&program).await;
+    let textfiles = tempfile::tempdir().expect("a directory");
+    std::fs::write(textfiles.path().join("backup.prom"), TEXTFILE).expect("a file");
+    let exporter = NodeExporter::start(&program, textfiles.path()).await;
     let hub = Hub::start().await;
     let config = agent::Settings::resolve(&lifecycle::Settings::default()).expect("the defaults are good");
     // Every collector for every push, so that all of the page is of one moment.
@@ -185,6 +201,7 @@ async fn an_agent_shows_what_node_exporter_shows() {
         .with("FLEETGAUGE_INTERVAL", "1s")
         .with("FLEETGAUGE_COLLECTOR_INTERVALS", every.join(","))
         .with("FLEETGAUGE_COLLECTORS", "interrupts")
+        .with("FLEETGAUGE_TEXTFILE_DIRECTORY", textfiles.path().display())
         .start();
     let (before, _) = ours(&hub, &agent, 2.0).await;
     let theirs = Families::of(&Page::parse(&exporter.page().await), |_| true);
