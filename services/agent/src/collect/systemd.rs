@@ -40,7 +40,7 @@ impl Collector for Systemd {
     }
 
     fn source(&self) -> &'static str {
-        "`/run/dbus/system_bus_socket` or `/run/systemd/private` (an agent built with the feature `systemd`)"
+        "`/run/dbus/system_bus_socket` (an agent built with the feature `systemd`)"
     }
 
     fn every(&self) -> Option<Duration> {

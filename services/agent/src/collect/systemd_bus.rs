@@ -1,5 +1,5 @@
-//! What systemd is asked, and how: D-Bus over the system bus or, where there is none, over
-//! systemd's own socket, which takes root only.
+//! What systemd is asked, and how: D-Bus over the system bus. (Its own socket,
+//! `/run/systemd/private`, takes root only, and its answers name a sender that zbus refuses.)
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
@@ -13,7 +13,6 @@ use super::files::Roots;
 use super::systemd::UNITS_MAX;
 
 const BUS: &str = "run/dbus/system_bus_socket";
-const PRIVATE: &str = "run/systemd/private";
 /// Is there where systemd is process 1.
 const BOOTED: &str = "run/systemd/system";
 
@@ -81,31 +80,29 @@ pub(super) fn ask(
     patience: Duration,
     shows: impl FnMut(&str) -> bool,
 ) -> Result<Option<Answers>, CollectError> {
-    let (stream, is_bus) = match UnixStream::connect(roots.resolve(BUS)) {
-        Ok(stream) => (stream, true),
-        Err(error) => match UnixStream::connect(roots.resolve(PRIVATE)) {
-            Ok(stream) => (stream, false),
-            Err(_) if !roots.resolve(BOOTED).is_dir() => return Ok(None),
-            Err(_) => return Err(CollectError::at(&roots.resolve(BUS), &error)),
-        },
+    let path = roots.resolve(BUS);
+    let is_booted = roots.resolve(BOOTED).is_dir();
+    let stream = match UnixStream::connect(&path) {
+        Ok(stream) => stream,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_booted => return Ok(None),
+        Err(error) => return Err(CollectError::at(&path, &error)),
     };
     let failed = |error: std::io::Error| CollectError::call("systemd over D-Bus", &error);
     // Of its own and on this thread alone: what zbus leaves running ends with it.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let answers = runtime.block_on(async {
-        let asking = async { collect(&connect(stream, is_bus).await?, shows).await };
+        let asking = async { collect(&Builder::unix_stream(stream).build().await?, shows).await };
         tokio::time::timeout(patience, asking).await
     });
     match answers {
         Ok(Ok(answers)) => Ok(Some(answers)),
+        // A bus without systemd.
+        Ok(Err(zbus::Error::FDO(error))) if matches!(*error, zbus::fdo::Error::ServiceUnknown(_)) && !is_booted => {
+            Ok(None)
+        }
         Ok(Err(error)) => Err(failed(std::io::Error::other(error.to_string()))),
         Err(_) => Err(failed(std::io::Error::other(format!("no answer within {patience:?}")))),
     }
-}
-
-async fn connect(stream: UnixStream, is_bus: bool) -> zbus::Result<Connection> {
-    let builder = Builder::unix_stream(stream);
-    if is_bus { builder.build().await } else { builder.p2p().build().await }
 }
 
 async fn collect(connection: &Connection, mut shows: impl FnMut(&str) -> bool) -> zbus::Result<Answers> {

@@ -33,7 +33,7 @@ impl Stamp {
 pub(super) struct TextSource {
     path: PathBuf,
     label: String,
-    /// When it was written, in seconds; `None` when that is not known.
+    /// When it was written, in whole seconds; `None` when that is not known.
     pub(super) mtime: Option<f64>,
     /// Set by whoever knows the time.
     pub(super) is_expired: bool,
@@ -91,8 +91,8 @@ impl TextSource {
             Ok((bytes, _)) => {
                 self.take(bytes);
                 self.stamp = Some(stamp);
-                #[expect(clippy::cast_precision_loss, reason = "to the microsecond until the year 2255")]
-                let mtime = found.mtime() as f64 + found.mtime_nsec() as f64 / 1e9;
+                #[expect(clippy::cast_precision_loss, reason = "whole seconds are exact for very long")]
+                let mtime = found.mtime() as f64;
                 self.mtime = Some(mtime);
                 true
             }
