@@ -52,9 +52,7 @@ const COMES_AND_GOES: [&str; 1] = ["node_processes_state"];
 
 /// How far a value that goes up and down may be beside both of ours: the beginning of a name, and
 /// the slack. A counter of theirs must lie between our two readings.
-const SLACK: [(&str, f64); 20] = [
-    // It leaves the fraction away.
-    ("node_textfile_mtime_seconds", 1.0),
+const SLACK: [(&str, f64); 19] = [
     ("node_load", 0.5),
     ("node_procs_", 100.0),
     ("node_processes_", 300.0),

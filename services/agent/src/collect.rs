@@ -93,8 +93,6 @@ mod selinux;
 #[cfg(target_os = "linux")]
 mod stat;
 #[cfg(target_os = "linux")]
-mod sysdir;
-#[cfg(target_os = "linux")]
 mod sysfs;
 #[cfg(all(target_os = "linux", feature = "systemd"))]
 mod systemd;

@@ -13,7 +13,7 @@ use super::Collector;
 use super::batch::Batch;
 use super::error::{CollectError, Faults};
 use super::files::Roots;
-use super::sysdir::{entries, parsed, text};
+use super::sysfs::{devices, parsed, text};
 
 /// A file of one number: its name, metric, type and what it means, and by what it is divided.
 type File = (&'static str, &'static str, MetricType, &'static str, f64);
@@ -153,7 +153,7 @@ impl Collector for Bcache {
         let base = roots.sys.join("fs/bcache");
         // Beside them there are files to register devices with.
         let is_uuid = |name: &str| name.contains('-');
-        for name in entries(&base, SETS_MAX, "sets of bcache", &mut faults, is_uuid) {
+        for name in devices(&base, "sets of bcache", SETS_MAX, is_uuid, &mut faults) {
             read_set(&base.join(&name), ("uuid", &name), out, &mut faults);
         }
         faults.into_result()
@@ -165,14 +165,14 @@ fn read_set(at: &Path, uuid: (&str, &str), out: &mut Batch, faults: &mut Faults)
     let numbered = |name: &str, stem: &str| {
         name.strip_prefix(stem).and_then(|rest| rest.bytes().next()).is_some_and(|byte| byte.is_ascii_digit())
     };
-    for disk in entries(at, DISKS_MAX, "disks of a bcache", faults, |name| numbered(name, "bdev")) {
+    for disk in devices(at, "disks of a bcache", DISKS_MAX, |name| numbered(name, "bdev"), faults) {
         let labels = [uuid, ("backing_device", disk.as_str())];
         read_files(&at.join(&disk), OF_A_DISK, &labels, out, faults);
         if let Some(text) = text(&at.join(&disk).join("writeback_rate_debug"), faults) {
             report_writeback(&text, &labels, out, faults);
         }
     }
-    for cache in entries(at, DISKS_MAX, "caches of a bcache", faults, |name| numbered(name, "cache")) {
+    for cache in devices(at, "caches of a bcache", DISKS_MAX, |name| numbered(name, "cache"), faults) {
         read_files(&at.join(&cache), OF_A_CACHE, &[uuid, ("cache_device", &cache)], out, faults);
     }
 }

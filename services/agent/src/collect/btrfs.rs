@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::batch::Batch;
 use super::error::{CollectError, Faults};
 use super::files::Roots;
-use super::sysdir::{count, entries, text};
+use super::sysfs::{count, devices, text};
 use super::{Collector, whole};
 
 /// Bytes of a sector, whatever the device's own are.
@@ -43,7 +43,7 @@ impl Collector for Btrfs {
         let base = roots.sys.join("fs/btrfs");
         // Beside them there is `features`.
         let is_uuid = |name: &str| name.contains('-');
-        for name in entries(&base, FILE_SYSTEMS_MAX, "Btrfs file systems", &mut faults, is_uuid) {
+        for name in devices(&base, "Btrfs file systems", FILE_SYSTEMS_MAX, is_uuid, &mut faults) {
             read_one(&base.join(&name), &name, out, &mut faults);
         }
         faults.into_result()
@@ -63,7 +63,7 @@ fn read_one(at: &Path, name: &str, out: &mut Batch, faults: &mut Faults) {
     if let Some(stats) = text(&at.join("commit_stats"), faults) {
         report_commits(uuid, &stats, out, faults);
     }
-    let devices = entries(&at.join("devices"), DEVICES_MAX, "devices of a Btrfs", faults, |_| true);
+    let devices = devices(&at.join("devices"), "devices of a Btrfs", DEVICES_MAX, |_| true, faults);
     for kind in KINDS {
         read_kind(&at.join("allocation").join(kind), uuid, kind, devices.len(), out, faults);
     }
@@ -103,7 +103,7 @@ fn report_commits(uuid: (&str, &str), stats: &str, out: &mut Batch, faults: &mut
 }
 
 /// The space of one kind, in each layout that it has: a directory each.
-fn read_kind(at: &Path, uuid: (&str, &str), kind: &str, devices: usize, out: &mut Batch, faults: &mut Faults) {
+fn read_kind(at: &Path, uuid: (&str, &str), kind: &str, device_count: usize, out: &mut Batch, faults: &mut Faults) {
     let of_kind = ("block_group_type", kind);
     if let Some(reserved) = count(&at.join("bytes_reserved"), faults) {
         let help = "Space that is being written to, in bytes.";
@@ -111,7 +111,7 @@ fn read_kind(at: &Path, uuid: (&str, &str), kind: &str, devices: usize, out: &mu
     }
     // Files stand there too. Only the directories' names are those of layouts.
     let is_layout = |name: &str| !name.contains('_') && at.join(name).is_dir();
-    for layout in entries(at, LAYOUTS_MAX, "layouts of a Btrfs", faults, is_layout) {
+    for layout in devices(at, "layouts of a Btrfs", LAYOUTS_MAX, is_layout, faults) {
         let labels = [uuid, of_kind, ("mode", layout.as_str())];
         if let Some(used) = count(&at.join(&layout).join("used_bytes"), faults) {
             out.gauge("node_btrfs_used_bytes", "Space that is used, in bytes.", &labels, used);
@@ -119,7 +119,7 @@ fn read_kind(at: &Path, uuid: (&str, &str), kind: &str, devices: usize, out: &mu
         if let Some(total) = count(&at.join(&layout).join("total_bytes"), faults) {
             out.gauge("node_btrfs_size_bytes", "Space that is allocated, in bytes.", &labels, total);
         }
-        if let Some(ratio) = ratio(&layout, devices) {
+        if let Some(ratio) = ratio(&layout, device_count) {
             let help = "Bytes on devices for each byte stored.";
             out.gauge("node_btrfs_allocation_ratio", help, &labels, ratio);
         }

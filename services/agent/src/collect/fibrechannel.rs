@@ -7,7 +7,7 @@ use super::Collector;
 use super::batch::Batch;
 use super::error::{CollectError, Faults};
 use super::files::Roots;
-use super::sysdir::{entries, text};
+use super::sysfs::{devices, text};
 
 /// The counters, below `statistics`: file, metric, and what it means.
 const COUNTERS: &[(&str, &str, &str)] = &[
@@ -53,7 +53,7 @@ impl Collector for Fibrechannel {
     fn read(&mut self, roots: &Roots, out: &mut Batch) -> Result<(), CollectError> {
         let mut faults = Faults::default();
         let base = roots.sys.join("class/fc_host");
-        for host in entries(&base, HOSTS_MAX, "Fibre Channel ports", &mut faults, |_| true) {
+        for host in devices(&base, "Fibre Channel ports", HOSTS_MAX, |_| true, &mut faults) {
             let at = base.join(&host);
             read_info(&at, &host, out, &mut faults);
             for (file, name, help) in COUNTERS {

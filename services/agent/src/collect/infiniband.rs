@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::batch::Batch;
 use super::error::{CollectError, Faults};
 use super::files::Roots;
-use super::sysdir::{entries, parsed, text};
+use super::sysfs::{devices, parsed, text};
 use super::{Collector, number, whole};
 
 /// The lanes of a port: data is counted for each of them.
@@ -158,12 +158,12 @@ impl Collector for Infiniband {
     fn read(&mut self, roots: &Roots, out: &mut Batch) -> Result<(), CollectError> {
         let mut faults = Faults::default();
         let base = roots.sys.join("class/infiniband");
-        for device in entries(&base, DEVICES_MAX, "InfiniBand devices", &mut faults, |_| true) {
+        for device in devices(&base, "InfiniBand devices", DEVICES_MAX, |_| true, &mut faults) {
             let at = base.join(&device);
             read_info(&at, &device, out, &mut faults);
             let ports = at.join("ports");
             let is_port = |name: &str| name.parse::<u32>().is_ok();
-            for port in entries(&ports, PORTS_MAX, "ports of an InfiniBand device", &mut faults, is_port) {
+            for port in devices(&ports, "ports of an InfiniBand device", PORTS_MAX, is_port, &mut faults) {
                 read_port(&ports.join(&port), &[("device", &device), ("port", &port)], out, &mut faults);
             }
         }

@@ -9,7 +9,7 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::error::{CollectError, Faults};
-use super::number;
+use super::{number, whole};
 
 /// No attribute is longer: a page of memory, as the kernel has it.
 const BYTES_MAX: usize = 4096;
@@ -54,15 +54,20 @@ fn attribute(path: &Path) -> io::Result<String> {
 /// The same where the device need not have the attribute, nor its driver an answer (`EINVAL`,
 /// `ENODATA`, `EIO`, …): `None` then. That the system refuses to say is a fault.
 pub(super) fn line(path: &Path, faults: &mut Faults) -> Option<String> {
-    match attribute(path) {
-        Ok(text) => Some(text),
-        Err(error) => {
-            if is_refusal(path, &error) {
-                faults.note(CollectError::at(path, &error));
-            }
-            None
-        }
+    unless_refused(path, attribute(path), faults)
+}
+
+/// The same of a file that is longer than an attribute, up to 64 KiB, without blanks at its end.
+pub(super) fn long(path: &Path, faults: &mut Faults) -> Option<String> {
+    unless_refused(path, super::files::attribute(path), faults)
+}
+
+fn unless_refused(path: &Path, text: io::Result<String>, faults: &mut Faults) -> Option<String> {
+    let refused = |error: &io::Error| is_refusal(path, error);
+    if let Some(error) = text.as_ref().err().filter(|error| refused(error)) {
+        faults.note(CollectError::at(path, error));
     }
+    text.ok()
 }
 
 /// The same where the kernel tells nobody but root, on purpose: to be refused is no fault.
@@ -78,8 +83,18 @@ pub(super) fn text(path: &Path, faults: &mut Faults) -> Option<String> {
 
 /// The same as a number; what is none is a fault.
 pub(super) fn value(path: &Path, faults: &mut Faults) -> Option<f64> {
+    parsed(path, faults, signed)
+}
+
+/// The same as a whole number without a sign.
+pub(super) fn count(path: &Path, faults: &mut Faults) -> Option<f64> {
+    parsed(path, faults, whole)
+}
+
+/// What an attribute means; that it means nothing is a fault.
+pub(super) fn parsed(path: &Path, faults: &mut Faults, parse: impl Fn(&str) -> Option<f64>) -> Option<f64> {
     let text = text(path, faults)?;
-    let value = signed(&text);
+    let value = parse(&text);
     if value.is_none() {
         faults.note(CollectError::malformed(&path.display().to_string(), &text));
     }

@@ -9,7 +9,7 @@ use super::Collector;
 use super::batch::Batch;
 use super::error::{CollectError, Faults};
 use super::files::Roots;
-use super::sysdir::{count, entries};
+use super::sysfs::{count, devices};
 
 /// Nanoseconds of a second.
 const NANOS: f64 = 1e9;
@@ -50,7 +50,7 @@ impl Collector for Tapestats {
     fn read(&mut self, roots: &Roots, out: &mut Batch) -> Result<(), CollectError> {
         let mut faults = Faults::default();
         let base = roots.sys.join("class/scsi_tape");
-        for drive in entries(&base, DRIVES_MAX, "tape drives", &mut faults, is_drive) {
+        for drive in devices(&base, "tape drives", DRIVES_MAX, is_drive, &mut faults) {
             read_drive(&base.join(&drive).join("stats"), &drive, out, &mut faults);
         }
         faults.into_result()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::batch::Batch;
 use super::error::{CollectError, Faults};
 use super::files::Roots;
-use super::sysdir::{entries, text};
+use super::sysfs::{devices, text};
 use super::{Collector, whole};
 
 /// The lines that are shown, and what the metrics of their numbers are called. Of `rw` the calls
@@ -118,7 +118,7 @@ impl Collector for Xfs {
         let mut faults = Faults::default();
         let base = roots.sys.join("fs/xfs");
         // Beside the devices there is `stats`, of all of them together, and no `stats` in that.
-        for device in entries(&base, DEVICES_MAX, "XFS file systems", &mut faults, |_| true) {
+        for device in devices(&base, "XFS file systems", DEVICES_MAX, |_| true, &mut faults) {
             if let Some(stats) = text(&base.join(&device).join("stats/stats"), &mut faults) {
                 report(&device, &stats, out, &mut faults);
             }

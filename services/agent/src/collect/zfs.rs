@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::batch::Batch;
 use super::error::{CollectError, Faults};
 use super::files::Roots;
-use super::sysdir::{entries, text};
+use super::sysfs::{devices, long};
 use super::{Collector, whole};
 
 /// The files of the whole of ZFS, and how the names of their fields begin.
@@ -60,18 +60,18 @@ impl Collector for Zfs {
             return Ok(());
         }
         for (file, stem) in FILES {
-            if let Some(text) = text(&base.join(file), &mut faults) {
+            if let Some(text) = long(&base.join(file), &mut faults) {
                 report_fields(file, stem, &[], &text, out, &mut faults);
             }
         }
         let mut shown = 0;
         let is_pool = |name: &str| base.join(name).is_dir();
-        for pool in entries(&base, POOLS_MAX, "ZFS pools", &mut faults, is_pool) {
+        for pool in devices(&base, "ZFS pools", POOLS_MAX, is_pool, &mut faults) {
             let at = base.join(&pool);
-            if let Some(state) = text(&at.join("state"), &mut faults) {
+            if let Some(state) = long(&at.join("state"), &mut faults) {
                 report_state(&pool, &state, out);
             }
-            if let Some(io) = text(&at.join("io"), &mut faults) {
+            if let Some(io) = long(&at.join("io"), &mut faults) {
                 report_io(&pool, &io, out, &mut faults);
             }
             shown += read_datasets(&at, &pool, DATASETS_MAX.saturating_sub(shown), out, &mut faults);
@@ -84,12 +84,12 @@ impl Collector for Zfs {
 fn read_datasets(at: &Path, pool: &str, room: usize, out: &mut Batch, faults: &mut Faults) -> usize {
     const WHAT: &str = "ZFS datasets";
     let is_dataset = |name: &str| name.starts_with("objset-");
-    let files = entries(at, DATASETS_MAX, WHAT, faults, is_dataset);
+    let files = devices(at, WHAT, DATASETS_MAX, is_dataset, faults);
     if files.len() > room {
         faults.note(CollectError::TooMany { what: WHAT, max: DATASETS_MAX });
     }
     for file in files.iter().take(room) {
-        let Some(text) = text(&at.join(file), faults) else { continue };
+        let Some(text) = long(&at.join(file), faults) else { continue };
         let Some(dataset) = fields(&text).find(|(name, _, _)| *name == "dataset_name").map(|(_, _, value)| value)
         else {
             faults.note(CollectError::malformed(file, &text));
