@@ -23,6 +23,8 @@ mod attr;
 #[cfg(target_os = "linux")]
 mod bcache;
 #[cfg(target_os = "linux")]
+mod bonding;
+#[cfg(target_os = "linux")]
 mod btrfs;
 #[cfg(target_os = "linux")]
 mod cgroup;
@@ -66,6 +68,8 @@ mod mdadm;
 mod meminfo;
 #[cfg(target_os = "linux")]
 mod mounts;
+#[cfg(target_os = "linux")]
+mod netclass;
 #[cfg(target_os = "linux")]
 mod netdev;
 #[cfg(target_os = "linux")]
@@ -194,6 +198,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
         vec![
             Box::new(vitals::Vitals::new(config, Arc::clone(&survey))),
             Box::new(bcache::Bcache),
+            Box::new(bonding::Bonding),
             Box::new(btrfs::Btrfs),
             Box::new(cgroup::Cgroup),
             Box::new(cpu::Cpu::new()),
@@ -214,6 +219,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(loadavg::Loadavg::new()),
             Box::new(mdadm::Mdadm::new()),
             Box::new(meminfo::Meminfo::new()),
+            Box::new(netclass::Netclass::new(config)),
             Box::new(netdev::Netdev::new(config)),
             Box::new(nfs::Nfs::new()),
             Box::new(nfsd::Nfsd::new()),

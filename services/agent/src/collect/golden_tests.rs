@@ -153,6 +153,7 @@ const OF_EVERY_HOST: &[&str] = &[
     "interrupts",
     "loadavg",
     "meminfo",
+    "netclass",
     "netdev",
     "processes",
     "stat",
