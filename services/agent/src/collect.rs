@@ -29,6 +29,8 @@ mod btrfs;
 #[cfg(target_os = "linux")]
 mod cgroup;
 #[cfg(target_os = "linux")]
+mod conntrack;
+#[cfg(target_os = "linux")]
 mod cpu;
 #[cfg(target_os = "linux")]
 mod cpufreq;
@@ -73,6 +75,8 @@ mod netclass;
 #[cfg(target_os = "linux")]
 mod netdev;
 #[cfg(target_os = "linux")]
+mod netstat;
+#[cfg(target_os = "linux")]
 mod nfs;
 #[cfg(target_os = "linux")]
 mod nfsd;
@@ -94,6 +98,10 @@ mod rapl;
 mod schedstat;
 #[cfg(target_os = "linux")]
 mod selinux;
+#[cfg(target_os = "linux")]
+mod sockstat;
+#[cfg(target_os = "linux")]
+mod softnet;
 #[cfg(target_os = "linux")]
 mod stat;
 #[cfg(target_os = "linux")]
@@ -201,6 +209,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(bonding::Bonding),
             Box::new(btrfs::Btrfs),
             Box::new(cgroup::Cgroup),
+            Box::new(conntrack::Conntrack::new()),
             Box::new(cpu::Cpu::new()),
             Box::new(cpufreq::Cpufreq::new()),
             Box::new(diskstats::Diskstats::new(config)),
@@ -221,6 +230,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(meminfo::Meminfo::new()),
             Box::new(netclass::Netclass::new(config)),
             Box::new(netdev::Netdev::new(config)),
+            Box::new(netstat::Netstat::new(config)),
             Box::new(nfs::Nfs::new()),
             Box::new(nfsd::Nfsd::new()),
             Box::new(nvme::Nvme),
@@ -231,6 +241,8 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(rapl::Rapl),
             Box::new(schedstat::Schedstat::new()),
             Box::new(selinux::Selinux),
+            Box::new(sockstat::Sockstat::new()),
+            Box::new(softnet::Softnet::new()),
             Box::new(stat::Stat::new()),
             #[cfg(feature = "systemd")]
             Box::new(systemd::Systemd::new(config)),

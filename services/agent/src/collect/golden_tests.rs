@@ -40,6 +40,8 @@ const OF_THIS_MACHINE: &[&str] = &[
     "node_timex_sync_status",
     "node_timex_tai_offset_seconds",
     "node_timex_tick_seconds",
+    "node_sockstat_TCP_mem_bytes",
+    "node_sockstat_UDP_mem_bytes",
 ];
 
 /// A cloud's virtual machine; a server with much hardware; a Raspberry Pi; an old kernel with
@@ -155,7 +157,10 @@ const OF_EVERY_HOST: &[&str] = &[
     "meminfo",
     "netclass",
     "netdev",
+    "netstat",
     "processes",
+    "sockstat",
+    "softnet",
     "stat",
     "vitals",
     "vmstat",
@@ -359,7 +364,7 @@ fn an_enormous_file_is_read_up_to_the_limit() {
 }
 
 /// Collectors whose files show each reader its own namespace.
-const OF_A_NAMESPACE: &[&str] = &["filesystem", "ipvs", "netdev", "nfs", "nfsd"];
+const OF_A_NAMESPACE: &[&str] = &["conntrack", "filesystem", "ipvs", "netdev", "netstat", "nfs", "nfsd", "sockstat"];
 
 #[test]
 fn where_the_hosts_own_is_hidden_our_own_is_shown_and_said_to_be() {
