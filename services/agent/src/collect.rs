@@ -19,6 +19,8 @@ pub(crate) mod testing;
 mod vitals;
 
 #[cfg(target_os = "linux")]
+mod arp;
+#[cfg(target_os = "linux")]
 mod attr;
 #[cfg(target_os = "linux")]
 mod bcache;
@@ -63,6 +65,8 @@ mod ipvs;
 #[cfg(target_os = "linux")]
 mod kernel_hung;
 #[cfg(target_os = "linux")]
+mod lines;
+#[cfg(target_os = "linux")]
 mod loadavg;
 #[cfg(target_os = "linux")]
 mod mdadm;
@@ -99,6 +103,8 @@ mod schedstat;
 #[cfg(target_os = "linux")]
 mod selinux;
 #[cfg(target_os = "linux")]
+mod sockets;
+#[cfg(target_os = "linux")]
 mod sockstat;
 #[cfg(target_os = "linux")]
 mod softnet;
@@ -115,6 +121,8 @@ mod systemd_bus;
 #[cfg(target_os = "linux")]
 mod tapestats;
 #[cfg(target_os = "linux")]
+mod tcpstat;
+#[cfg(target_os = "linux")]
 mod text_source;
 #[cfg(target_os = "linux")]
 mod textfile;
@@ -124,6 +132,8 @@ mod thermal_zone;
 mod time;
 #[cfg(target_os = "linux")]
 mod timex;
+#[cfg(target_os = "linux")]
+mod udp_queues;
 #[cfg(target_os = "linux")]
 mod uname;
 #[cfg(target_os = "linux")]
@@ -205,6 +215,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
         let survey = Arc::new(Mutex::new(mounts::Survey::new(config)));
         vec![
             Box::new(vitals::Vitals::new(config, Arc::clone(&survey))),
+            Box::new(arp::Arp::new(config)),
             Box::new(bcache::Bcache),
             Box::new(bonding::Bonding),
             Box::new(btrfs::Btrfs),
@@ -247,10 +258,12 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             #[cfg(feature = "systemd")]
             Box::new(systemd::Systemd::new(config)),
             Box::new(tapestats::Tapestats),
+            Box::new(tcpstat::Tcpstat::new()),
             Box::new(textfile::Textfile::new(config)),
             Box::new(thermal_zone::ThermalZone),
             Box::new(time::Time::default()),
             Box::new(timex::Timex),
+            Box::new(udp_queues::UdpQueues::new()),
             Box::new(uname::Uname),
             Box::new(vmstat::Vmstat::new(config)),
             Box::new(watchdog::Watchdog),
