@@ -63,7 +63,12 @@ A collector that could not read everything has `node_scrape_collector_success` a
 | network figures in a container | the host's, from `/proc/1/net` | node_exporter shows the container's unless it has the host's network |
 | `node_scrape_collector_success` where the host has no such hardware | 1 | there is nothing wrong |
 | `veth…` and devices named by 15 hexadecimal digits | left out of `netdev`, `netclass`, `arp` | they come and go with containers; `FLEETGAUGE_NETDEV_DEVICE_EXCLUDE='^$'` brings them back |
-| `processes`, `tcpstat` | on, every 15 s, and up to a bound that is said when it is reached | dashboards ask for them |
+| `processes`, `tcpstat` | on, at slower intervals of their own, and up to a bound that is said when it is reached | dashboards ask for them |
+| `node_processes_threads_state` | none | it takes a file for each thread of the host |
+| `node_tcp_connection_states` | all states, with 0 where no socket is; what waits at a listening socket is not counted as queued bytes | a state should not vanish, and a backlog is no bytes |
+| `node_disk_info{rotational}` | what the kernel says | 1.11 says 0 where another file of the disk is missing |
+| counters that a kernel or driver does not have | no series | 0 would be a claim |
+| XFS reads and writes, sizes of NVMe namespaces with blocks of 4 KiB, bcache's decimals | as the kernel means them | mixed up there |
 | text files | a bad line or family costs only itself; samples with a time are left out instead of the file; old files can expire | one mistake should not hide the rest |
 | `go_*`, `promhttp_*` | none | there is neither Go nor an HTTP server in an agent |
 

@@ -19,13 +19,19 @@ pub(crate) mod testing;
 mod vitals;
 
 #[cfg(target_os = "linux")]
+mod arp;
+#[cfg(target_os = "linux")]
 mod attr;
 #[cfg(target_os = "linux")]
 mod bcache;
 #[cfg(target_os = "linux")]
+mod bonding;
+#[cfg(target_os = "linux")]
 mod btrfs;
 #[cfg(target_os = "linux")]
 mod cgroup;
+#[cfg(target_os = "linux")]
+mod conntrack;
 #[cfg(target_os = "linux")]
 mod cpu;
 #[cfg(target_os = "linux")]
@@ -59,6 +65,8 @@ mod ipvs;
 #[cfg(target_os = "linux")]
 mod kernel_hung;
 #[cfg(target_os = "linux")]
+mod lines;
+#[cfg(target_os = "linux")]
 mod loadavg;
 #[cfg(target_os = "linux")]
 mod mdadm;
@@ -67,7 +75,11 @@ mod meminfo;
 #[cfg(target_os = "linux")]
 mod mounts;
 #[cfg(target_os = "linux")]
+mod netclass;
+#[cfg(target_os = "linux")]
 mod netdev;
+#[cfg(target_os = "linux")]
+mod netstat;
 #[cfg(target_os = "linux")]
 mod nfs;
 #[cfg(target_os = "linux")]
@@ -91,6 +103,12 @@ mod schedstat;
 #[cfg(target_os = "linux")]
 mod selinux;
 #[cfg(target_os = "linux")]
+mod sockets;
+#[cfg(target_os = "linux")]
+mod sockstat;
+#[cfg(target_os = "linux")]
+mod softnet;
+#[cfg(target_os = "linux")]
 mod stat;
 #[cfg(target_os = "linux")]
 mod sysfs;
@@ -101,6 +119,8 @@ mod systemd_bus;
 #[cfg(target_os = "linux")]
 mod tapestats;
 #[cfg(target_os = "linux")]
+mod tcpstat;
+#[cfg(target_os = "linux")]
 mod text_source;
 #[cfg(target_os = "linux")]
 mod textfile;
@@ -110,6 +130,8 @@ mod thermal_zone;
 mod time;
 #[cfg(target_os = "linux")]
 mod timex;
+#[cfg(target_os = "linux")]
+mod udp_queues;
 #[cfg(target_os = "linux")]
 mod uname;
 #[cfg(target_os = "linux")]
@@ -191,9 +213,12 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
         let survey = Arc::new(Mutex::new(mounts::Survey::new(config)));
         vec![
             Box::new(vitals::Vitals::new(config, Arc::clone(&survey))),
+            Box::new(arp::Arp::new(config)),
             Box::new(bcache::Bcache),
+            Box::new(bonding::Bonding),
             Box::new(btrfs::Btrfs),
             Box::new(cgroup::Cgroup),
+            Box::new(conntrack::Conntrack::new()),
             Box::new(cpu::Cpu::new()),
             Box::new(cpufreq::Cpufreq::new()),
             Box::new(diskstats::Diskstats::new(config)),
@@ -212,7 +237,9 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(loadavg::Loadavg::new()),
             Box::new(mdadm::Mdadm::new()),
             Box::new(meminfo::Meminfo::new()),
+            Box::new(netclass::Netclass::new(config)),
             Box::new(netdev::Netdev::new(config)),
+            Box::new(netstat::Netstat::new(config)),
             Box::new(nfs::Nfs::new()),
             Box::new(nfsd::Nfsd::new()),
             Box::new(nvme::Nvme),
@@ -223,14 +250,18 @@ pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {
             Box::new(rapl::Rapl),
             Box::new(schedstat::Schedstat::new()),
             Box::new(selinux::Selinux),
+            Box::new(sockstat::Sockstat::new()),
+            Box::new(softnet::Softnet::new()),
             Box::new(stat::Stat::new()),
             #[cfg(feature = "systemd")]
             Box::new(systemd::Systemd::new(config)),
             Box::new(tapestats::Tapestats),
+            Box::new(tcpstat::Tcpstat::new()),
             Box::new(textfile::Textfile::new(config)),
             Box::new(thermal_zone::ThermalZone),
             Box::new(time::Time::default()),
             Box::new(timex::Timex),
+            Box::new(udp_queues::UdpQueues::new()),
             Box::new(uname::Uname),
             Box::new(vmstat::Vmstat::new(config)),
             Box::new(watchdog::Watchdog),

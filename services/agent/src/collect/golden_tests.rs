@@ -40,6 +40,8 @@ const OF_THIS_MACHINE: &[&str] = &[
     "node_timex_sync_status",
     "node_timex_tai_offset_seconds",
     "node_timex_tick_seconds",
+    "node_sockstat_TCP_mem_bytes",
+    "node_sockstat_UDP_mem_bytes",
 ];
 
 /// A cloud's virtual machine; a server with much hardware; a Raspberry Pi; an old kernel with
@@ -145,6 +147,7 @@ fn no_series_stands_in_two_sets_and_no_family_has_two_types() {
 const NEED_NO_FILE: &[&str] = &["textfile", "time", "timex", "uname", "vitals"];
 /// Collectors of what every host has; the others are about what it may have.
 const OF_EVERY_HOST: &[&str] = &[
+    "arp",
     "cpu",
     "diskstats",
     "entropy",
@@ -153,9 +156,15 @@ const OF_EVERY_HOST: &[&str] = &[
     "interrupts",
     "loadavg",
     "meminfo",
+    "netclass",
     "netdev",
+    "netstat",
     "processes",
+    "sockstat",
+    "softnet",
     "stat",
+    "tcpstat",
+    "udp_queues",
     "vitals",
     "vmstat",
 ];
@@ -358,7 +367,19 @@ fn an_enormous_file_is_read_up_to_the_limit() {
 }
 
 /// Collectors whose files show each reader its own namespace.
-const OF_A_NAMESPACE: &[&str] = &["filesystem", "ipvs", "netdev", "nfs", "nfsd"];
+const OF_A_NAMESPACE: &[&str] = &[
+    "arp",
+    "conntrack",
+    "filesystem",
+    "ipvs",
+    "netdev",
+    "netstat",
+    "nfs",
+    "nfsd",
+    "sockstat",
+    "tcpstat",
+    "udp_queues",
+];
 
 #[test]
 fn where_the_hosts_own_is_hidden_our_own_is_shown_and_said_to_be() {

@@ -16,7 +16,7 @@ use super::files::{Roots, Source, read_at};
 use super::{Collector, only_number, whole};
 
 /// A file for each process is too much for every push.
-const EVERY: Duration = Duration::from_secs(15);
+const EVERY: Duration = Duration::from_secs(30);
 /// Most processes that are read: at about 8 µs each that takes less than a fifth of a second.
 const PROCESSES_MAX: usize = 20_000;
 /// More than a `stat` file needs up to its number of threads.
