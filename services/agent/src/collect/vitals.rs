@@ -18,7 +18,7 @@ use super::config::Config;
 use super::error::{CollectError, Faults};
 use super::files::Roots;
 #[cfg(target_os = "linux")]
-use super::mounts::Survey;
+use super::linux::mounts::Survey;
 
 /// How a host is, whatever it runs. What is not known is [`ABSENT`].
 #[derive(Debug, Clone, PartialEq)]

@@ -9,9 +9,9 @@ use crate::collect::config::Config;
 use crate::collect::error::{CollectError, Faults};
 use crate::collect::files::{HostSource, Roots, Source};
 use crate::collect::filter::Filter;
-use crate::collect::mounts::Mount;
-use crate::collect::proc_stat::{MODES, cpu_lines};
-use crate::collect::{loadavg, meminfo, netdev, number};
+use crate::collect::linux::mounts::Mount;
+use crate::collect::linux::proc_stat::{MODES, cpu_lines};
+use crate::collect::linux::{loadavg, meminfo, netdev, number};
 
 /// How often processes are counted.
 const COUNT_EVERY: Duration = Duration::from_secs(10);

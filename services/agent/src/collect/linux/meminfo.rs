@@ -62,14 +62,14 @@ const FIELDS: &[(&str, &str)] = &[
 
 /// The host's memory, as its kernel divides it up.
 #[derive(Debug)]
-pub(super) struct Meminfo {
+pub(in crate::collect) struct Meminfo {
     file: Source,
 }
 
 impl Meminfo {
     /// Reads nothing yet.
     #[must_use]
-    pub(super) fn new() -> Self {
+    pub(in crate::collect) fn new() -> Self {
         Self { file: Source::new("meminfo") }
     }
 }
@@ -94,7 +94,7 @@ impl Collector for Meminfo {
 
 /// The lines of `/proc/meminfo`: a field's name, and its value in bytes (or in pages, where the
 /// line has no unit).
-pub(super) fn fields(text: &str) -> impl Iterator<Item = Result<(&str, f64), CollectError>> {
+pub(in crate::collect) fn fields(text: &str) -> impl Iterator<Item = Result<(&str, f64), CollectError>> {
     text.lines().map(|line| {
         let malformed = || CollectError::malformed("meminfo", line);
         let (name, rest) = line.split_once(':').ok_or_else(malformed)?;

@@ -3,18 +3,18 @@
 use super::error::CollectError;
 
 /// The modes of a CPU's time, in the order of the columns.
-pub(super) const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
+pub(in crate::collect) const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
 /// How many columns a current kernel writes: the modes, guest and guest_nice.
-pub(super) const COLUMNS: usize = 10;
+pub(in crate::collect) const COLUMNS: usize = 10;
 /// The unit of the columns: a hundredth of a second on every architecture of Linux, whatever the
 /// kernel itself ticks at.
-pub(super) const TICKS_PER_SECOND: f64 = 100.0;
+pub(in crate::collect) const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The time of one CPU in seconds, by column.
-pub(super) type Times = [f64; COLUMNS];
+pub(in crate::collect) type Times = [f64; COLUMNS];
 
 /// One line `cpu… …`: the CPU's number (empty for all together) and its times.
-pub(super) fn cpu_lines(text: &str) -> impl Iterator<Item = Result<(&str, Times), CollectError>> {
+pub(in crate::collect) fn cpu_lines(text: &str) -> impl Iterator<Item = Result<(&str, Times), CollectError>> {
     // They come first; the long line of interrupts after them need not be searched.
     text.lines().take_while(|line| line.starts_with("cpu")).map(|line| {
         let malformed = || CollectError::malformed("stat", line);

@@ -7,14 +7,14 @@ use super::{Collector, number};
 
 /// The load averages.
 #[derive(Debug)]
-pub(super) struct Loadavg {
+pub(in crate::collect) struct Loadavg {
     file: Source,
 }
 
 impl Loadavg {
     /// Reads nothing yet.
     #[must_use]
-    pub(super) fn new() -> Self {
+    pub(in crate::collect) fn new() -> Self {
         Self { file: Source::new("loadavg") }
     }
 }
@@ -41,7 +41,7 @@ impl Collector for Loadavg {
 ///
 /// # Errors
 /// When they do not stand there.
-pub(super) fn parse(text: &str) -> Result<[f64; 3], CollectError> {
+pub(in crate::collect) fn parse(text: &str) -> Result<[f64; 3], CollectError> {
     let mut loads = [0.0; 3];
     let mut words = text.split_ascii_whitespace();
     for load in &mut loads {

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::config::Config;
@@ -18,7 +19,7 @@ use super::filter::Filter;
 use super::news::News;
 
 /// What a mount's `device_error` says while it does not answer.
-pub(super) const STUCK: &str = "mountpoint timeout";
+pub(in crate::collect) const STUCK: &str = "mountpoint timeout";
 /// Most mounts that are looked at.
 const MOUNTS_MAX: usize = 1000;
 /// Most threads that may hang on dead mounts at one time: with a file server tens of mounts die.
@@ -26,45 +27,45 @@ const THREADS_MAX: usize = 64;
 
 /// A mounted file system.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Mount {
+pub(in crate::collect) struct Mount {
     /// What is mounted.
-    pub(super) device: String,
+    pub(in crate::collect) device: String,
     /// Where, as the host sees it.
-    pub(super) mountpoint: String,
+    pub(in crate::collect) mountpoint: String,
     /// Which kind of file system.
-    pub(super) fstype: String,
+    pub(in crate::collect) fstype: String,
     /// The device's number.
-    pub(super) major: String,
+    pub(in crate::collect) major: String,
     /// The device's number.
-    pub(super) minor: String,
+    pub(in crate::collect) minor: String,
     /// Can it only be read?
-    pub(super) readonly: bool,
+    pub(in crate::collect) readonly: bool,
     /// How full it is, or why that is not known.
-    pub(super) space: Result<Space, String>,
+    pub(in crate::collect) space: Result<Space, String>,
     /// Where to ask, as this process sees it.
     path: PathBuf,
 }
 
 /// How full a file system is.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Space {
+pub(in crate::collect) struct Space {
     /// Its size in bytes.
-    pub(super) size: f64,
+    pub(in crate::collect) size: f64,
     /// Bytes that are free.
-    pub(super) free: f64,
+    pub(in crate::collect) free: f64,
     /// Bytes that are free for users other than root.
-    pub(super) avail: f64,
+    pub(in crate::collect) avail: f64,
     /// How many files it can have.
-    pub(super) files: f64,
+    pub(in crate::collect) files: f64,
     /// How many more.
-    pub(super) files_free: f64,
+    pub(in crate::collect) files_free: f64,
 }
 
 type Answer = (PathBuf, Result<Space, String>);
 
 /// Looks at the mounts, at most once in a while for all who ask.
 #[derive(Debug)]
-pub(super) struct Survey {
+pub(in crate::collect) struct Survey {
     file: HostSource,
     mount_points: Filter,
     fs_types: Filter,
@@ -84,9 +85,15 @@ pub(super) struct Survey {
 }
 
 impl Survey {
+    /// A survey for all collectors that show mounts.
+    #[must_use]
+    pub(in crate::collect) fn shared(config: &Config) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self::new(config)))
+    }
+
     /// A survey whose answers serve all collectors of one push: half an interval.
     #[must_use]
-    pub(super) fn new(config: &Config) -> Self {
+    pub(in crate::collect) fn new(config: &Config) -> Self {
         Self::asking(config, statfs)
     }
 
@@ -110,7 +117,7 @@ impl Survey {
     }
 
     /// The mounts and how full they are, and whether they are only those of our own namespace.
-    pub(super) fn mounts(&mut self, roots: &Roots, faults: &mut Faults) -> (&[Mount], bool) {
+    pub(in crate::collect) fn mounts(&mut self, roots: &Roots, faults: &mut Faults) -> (&[Mount], bool) {
         if self.taken.as_ref().is_none_or(|(taken, ..)| taken.elapsed() >= self.fresh_for) {
             let mut own_faults = Faults::default();
             let own = self.list(roots, &mut own_faults);

@@ -36,7 +36,7 @@ const DEVICES_MAX: usize = 1000;
 
 /// The host's network devices.
 #[derive(Debug)]
-pub(super) struct Netdev {
+pub(in crate::collect) struct Netdev {
     file: HostSource,
     filter: Filter,
     /// What no line of the file tells, device by device.
@@ -47,7 +47,7 @@ pub(super) struct Netdev {
 impl Netdev {
     /// Reads nothing yet.
     #[must_use]
-    pub(super) fn new(config: &Config) -> Self {
+    pub(in crate::collect) fn new(config: &Config) -> Self {
         let (no_handler, scratch) = (HashMap::new(), Scratch::default());
         Self { file: source(), filter: config.netdev_devices.clone(), no_handler, scratch }
     }
@@ -79,12 +79,12 @@ impl Collector for Netdev {
 }
 
 /// The file with the host's devices.
-pub(super) fn source() -> HostSource {
+pub(in crate::collect) fn source() -> HostSource {
     HostSource::new("1/net/dev", "self/net/dev")
 }
 
 /// The devices in `/proc/net/dev` that are shown, with their columns.
-pub(super) fn devices<'a>(
+pub(in crate::collect) fn devices<'a>(
     text: &'a str,
     filter: &mut Filter,
 ) -> impl Iterator<Item = Result<(&'a str, [f64; 16]), CollectError>> {
