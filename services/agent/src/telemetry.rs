@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use prometheus::proto::{Metric, MetricType as Kind};
-use prometheus::{GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 use protocol::frame::{MetricType, RefuseCode};
 
 use crate::collect::batch::Batch;
@@ -102,6 +104,38 @@ pub struct Telemetry {
     node_seconds: GaugeVec,
 }
 
+/// The metrics about one collector.
+#[derive(Debug)]
+pub struct CollectorMetrics {
+    success: IntGauge,
+    seconds: Histogram,
+    node_success: Option<Gauge>,
+    node_seconds: Option<Gauge>,
+}
+
+impl CollectorMetrics {
+    /// It was read.
+    pub fn collected(&self, success: bool, took: Duration) {
+        self.seconds.observe(took.as_secs_f64());
+        self.set_success(success);
+        if let Some(seconds) = &self.node_seconds {
+            seconds.set(took.as_secs_f64());
+        }
+    }
+
+    /// It did not come back in time.
+    pub fn overdue(&self) {
+        self.set_success(false);
+    }
+
+    fn set_success(&self, success: bool) {
+        self.success.set(success.into());
+        if let Some(node) = &self.node_success {
+            node.set(f64::from(u8::from(success)));
+        }
+    }
+}
+
 /// Names, help texts and labels are constants, and each name stands here once.
 const SOUND: &str = "the table of metrics is sound";
 
@@ -193,29 +227,15 @@ impl Telemetry {
     }
 
     /// Makes a collector known, so that its series are there from the first push on.
-    pub fn register(&self, collector: &str, is_node: bool) {
-        self.success.with_label_values(&[collector]).set(0);
-        if is_node && cfg!(target_os = "linux") {
-            self.node_success.with_label_values(&[collector]).set(0.0);
-            self.node_seconds.with_label_values(&[collector]).set(0.0);
-        }
-    }
-
-    /// A collector was read.
-    pub fn collected(&self, collector: &str, is_node: bool, success: bool, took: Duration) {
-        self.reading_seconds.observe(took.as_secs_f64());
-        self.success.with_label_values(&[collector]).set(success.into());
-        if is_node && cfg!(target_os = "linux") {
-            self.node_success.with_label_values(&[collector]).set(f64::from(u8::from(success)));
-            self.node_seconds.with_label_values(&[collector]).set(took.as_secs_f64());
-        }
-    }
-
-    /// A collector did not come back in time.
-    pub fn overdue(&self, collector: &str, is_node: bool) {
-        self.success.with_label_values(&[collector]).set(0);
-        if is_node && cfg!(target_os = "linux") {
-            self.node_success.with_label_values(&[collector]).set(0.0);
+    #[must_use]
+    pub fn register(&self, collector: &str, is_node: bool) -> CollectorMetrics {
+        let success = self.success.with_label_values(&[collector]);
+        let node = |of: &GaugeVec| (is_node && cfg!(target_os = "linux")).then(|| of.with_label_values(&[collector]));
+        CollectorMetrics {
+            success,
+            seconds: self.reading_seconds.clone(),
+            node_success: node(&self.node_success),
+            node_seconds: node(&self.node_seconds),
         }
     }
 

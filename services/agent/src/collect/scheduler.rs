@@ -16,7 +16,7 @@ use super::{Collector, Planned};
 use crate::clock::Moment;
 use crate::mailbox::Mailbox;
 use crate::measurement::Measurement;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{CollectorMetrics, Telemetry};
 
 /// Most collectors that may hang at one time before the others wait for them too.
 const THREADS_MAX: usize = 8;
@@ -84,7 +84,7 @@ struct Done {
 /// A collector as the scheduler sees it.
 struct Station {
     name: &'static str,
-    is_node: bool,
+    metrics: CollectorMetrics,
     every: Option<Duration>,
     /// `None` while it is being read.
     home: Option<Unit>,
@@ -119,10 +119,9 @@ impl Scheduler {
         let now = Instant::now();
         let station = |(place, planned): (usize, Planned)| {
             let Planned { collector, every } = planned;
-            telemetry.register(collector.name(), collector.is_node());
             Station {
                 name: collector.name(),
-                is_node: collector.is_node(),
+                metrics: telemetry.register(collector.name(), collector.is_node()),
                 every,
                 home: Some(Unit { place, collector, batch: Batch::new() }),
                 due: now,
@@ -183,7 +182,7 @@ impl Scheduler {
             }
         }
         for station in self.stations.iter_mut().filter(|station| station.home.is_none()) {
-            self.telemetry.overdue(station.name, station.is_node);
+            station.metrics.overdue();
             if station.told.is_news("overdue", deadline) {
                 tracing::warn!(collector = station.name, "does not come back in time, its series are not shown");
             }
@@ -220,7 +219,7 @@ impl Scheduler {
         let Some(station) = self.stations.get_mut(unit.place) else { return false };
         let in_time = station.sent_for == self.seq;
         let now = Instant::now();
-        self.telemetry.collected(station.name, station.is_node, result.is_ok() && in_time, took);
+        station.metrics.collected(result.is_ok() && in_time, took);
         for (why, count) in unit.batch.layout().dropped().filter(|(_, count)| *count > 0) {
             self.telemetry.series_dropped(station.name, why.as_str(), count);
             if station.told.is_news(why.as_str(), now) {

@@ -1,5 +1,7 @@
 //! `node_time_*`: the host's clock, its time zone and what it counts time with.
 
+use std::time::{Duration, Instant};
+
 use super::Collector;
 use super::batch::Batch;
 use super::error::{CollectError, Faults};
@@ -10,10 +12,23 @@ const SOURCES_MAX: usize = 64;
 /// The largest file of time zone data is about 4 KiB.
 const ZONE_BYTES_MAX: u64 = 64 * 1024;
 
+/// The clock sources change when a person or a fault makes them.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
 /// What time it is.
 #[derive(Debug, Default)]
 pub(super) struct Time {
     zone: Option<tz::TimeZone>,
+    sources: Vec<Sources>,
+    looked: Option<Instant>,
+}
+
+/// What a device of the kernel could count time with, and does.
+#[derive(Debug)]
+struct Sources {
+    device: String,
+    available: Vec<String>,
+    current: Option<String>,
 }
 
 impl Collector for Time {
@@ -31,7 +46,11 @@ impl Collector for Time {
         out.gauge("node_time_seconds", "The host's clock, Unix time.", &[], now);
         let zone = self.zone.get_or_insert_with(|| zone(roots, &mut faults));
         report_zone(zone, now, out, &mut faults);
-        report_sources(roots, out);
+        if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
+            self.looked = Some(Instant::now());
+            self.sources = sources(roots);
+        }
+        self.sources.iter().for_each(|sources| report_sources(sources, out));
         faults.into_result()
     }
 }
@@ -65,21 +84,29 @@ fn report_zone(zone: &tz::TimeZone, now: f64, out: &mut Batch, faults: &mut Faul
 }
 
 /// The kernel's clock sources: `/sys/devices/system/clocksource/clocksource<device>/`.
-fn report_sources(roots: &Roots, out: &mut Batch) {
+fn sources(roots: &Roots) -> Vec<Sources> {
     let base = roots.sys.join("devices/system/clocksource");
-    for directory in names(&base, SOURCES_MAX).unwrap_or_default() {
-        let Some(device) = directory.strip_prefix("clocksource") else { continue };
-        let of = |file: &str| attribute(&base.join(&directory).join(file)).unwrap_or_default();
-        for source in of("available_clocksource").split_ascii_whitespace().take(SOURCES_MAX) {
-            let labels = [("device", device), ("clocksource", source)];
-            let help = "What the kernel could count time with; always 1.";
-            out.gauge("node_time_clocksource_available_info", help, &labels, 1.0);
-        }
-        for source in of("current_clocksource").split_ascii_whitespace().take(1) {
-            let labels = [("device", device), ("clocksource", source)];
-            let help = "What the kernel counts time with; always 1.";
-            out.gauge("node_time_clocksource_current_info", help, &labels, 1.0);
-        }
+    let directories = names(&base, SOURCES_MAX).unwrap_or_default();
+    let one = |directory: &String| {
+        let device = directory.strip_prefix("clocksource")?.to_owned();
+        let of = |file: &str| attribute(&base.join(directory).join(file)).unwrap_or_default();
+        let words =
+            |text: String| text.split_ascii_whitespace().take(SOURCES_MAX).map(str::to_owned).collect::<Vec<_>>();
+        let current = words(of("current_clocksource")).into_iter().next();
+        Some(Sources { device, available: words(of("available_clocksource")), current })
+    };
+    directories.iter().filter_map(one).collect()
+}
+
+fn report_sources(sources: &Sources, out: &mut Batch) {
+    let device = ("device", sources.device.as_str());
+    for source in &sources.available {
+        let help = "What the kernel could count time with; always 1.";
+        out.gauge("node_time_clocksource_available_info", help, &[device, ("clocksource", source)], 1.0);
+    }
+    if let Some(source) = &sources.current {
+        let help = "What the kernel counts time with; always 1.";
+        out.gauge("node_time_clocksource_current_info", help, &[device, ("clocksource", source)], 1.0);
     }
 }
 
