@@ -50,7 +50,7 @@ const SYSTEMD: (&str, &str) =
 const HOST_HEAD: &str = "
 ## About the host, sent by the agent
 
-`host_*` are there on every system. `node_*` are there on Linux, with the names, types and labels of [node_exporter](https://github.com/prometheus/node_exporter) 1.11, so that dashboards, rules and alerts written for it keep working. A family is only there where the host has what it tells about. A unit follows from the end of a name: `_bytes`, `_seconds`, `_hertz`, `_celsius`, `_volts`, `_joules` and so on; a family without one counts, or is 0 or 1.
+`host_*` are there on every system. `node_*` are there on Linux, with the names, types and labels of [node_exporter](https://github.com/prometheus/node_exporter) 1.11, so that dashboards, rules and alerts written for it keep working. A family is only there where the host has what it tells about. A family without a unit counts, or is 0 or 1.
 
 Paths are those of the host: below `FLEETGAUGE_HOST_ROOT`, or `FLEETGAUGE_HOST_PROC` and `FLEETGAUGE_HOST_SYS`. Which collectors are read, how often, and what each leaves out: [settings](settings.md).
 
@@ -157,55 +157,110 @@ async fn document() -> String {
 /// A table of the collectors, and for each of them one of its families: those of the golden pages.
 fn collectors(text: &mut String, here: &BTreeMap<String, Family>) {
     let config = agent::Settings::resolve(&lifecycle::Settings::default()).expect("the defaults are good").collect;
-    let collectors = agent::collect::all(&config);
+    let mut collectors: Vec<(&str, String)> = agent::collect::all(&config)
+        .iter()
+        .map(|collector| {
+            let every = collector.every().map_or("for every push".to_owned(), in_words);
+            let on = if collector.is_default() { "on" } else { "off" };
+            (collector.name(), format!("{on} | {every} | {}", collector.source()))
+        })
+        .collect();
+    if !collectors.iter().any(|(name, _)| *name == SYSTEMD.0) {
+        collectors.push((SYSTEMD.0, format!("on | every 15 s | {}", SYSTEMD.1)));
+    }
     text.push_str("| Collector | By default | Read | From |\n|---|---|---|---|\n");
-    for collector in &collectors {
-        let (name, on) = (collector.name(), if collector.is_default() { "on" } else { "off" });
-        let every =
-            collector.every().map_or("for every push".to_owned(), |every| format!("every {} s", every.as_secs()));
-        let _infallible = writeln!(text, "| {name} | {on} | {every} | {} |", collector.source());
+    for (name, about) in &collectors {
+        let _infallible = writeln!(text, "| [{name}](#{name}) | {about} |");
     }
-    if !collectors.iter().any(|collector| collector.name() == SYSTEMD.0) {
-        let _infallible = writeln!(text, "| {} | on | every 15 s | {} |", SYSTEMD.0, SYSTEMD.1);
-    }
-    text.push_str("\n### Families\n\n| Family | Type | Labels | Collector |\n|---|---|---|---|\n");
     let golden = golden_families();
-    let names = collectors.iter().map(|collector| collector.name());
-    for collector in names.filter(|name| *name != SYSTEMD.0).chain([SYSTEMD.0]) {
-        let families = golden.iter().filter(|((of, _), _)| of == collector);
+    for (name, _) in &collectors {
+        let families = golden.get(*name).into_iter().flatten();
         // What the host's own text files hold is theirs.
-        for ((_, name), family) in families.filter(|((_, name), _)| !is_about_itself(name) && is_name(name)) {
+        let mut families = families.filter(|(name, _)| !is_about_itself(name) && is_name(name)).peekable();
+        if families.peek().is_none() {
+            continue;
+        }
+        let _infallible =
+            writeln!(text, "\n#### {name}\n\n| Family | Type | Unit | Labels | Meaning |\n|---|---|---|---|---|");
+        for (name, family) in families {
             let mut labels = family.label_names.clone();
             labels.extend(here.get(name).map(|here| here.label_names.clone()).unwrap_or_default());
             let labels = Family { label_names: labels, ..Family::default() }.labels();
-            let _infallible = writeln!(text, "| `{name}` | {} | {labels} | {collector} |", family.kind);
+            let (kind, unit, help) = (&family.kind, unit(name), family.help.replace('|', "\\|"));
+            let _infallible = writeln!(text, "| `{name}` | {kind} | {unit} | {labels} | {help} |");
         }
     }
 }
 
-/// What the golden pages show, by collector and name.
-fn golden_families() -> BTreeMap<(String, String), Family> {
-    let mut all: BTreeMap<(String, String), Family> = BTreeMap::new();
+fn in_words(every: std::time::Duration) -> String {
+    match every.as_secs() {
+        3600 => "every hour".to_owned(),
+        seconds => format!("every {seconds} s"),
+    }
+}
+
+/// The unit that the end of a name says.
+fn unit(name: &str) -> &'static str {
+    const UNITS: [(&str, &str); 22] = [
+        ("_bytes", "bytes"),
+        ("_seconds", "seconds"),
+        ("_hertz", "hertz"),
+        ("_mhz", "megahertz"),
+        ("_celsius", "°C"),
+        ("zone_temp", "°C"),
+        ("_volts", "volts"),
+        ("_volt", "volts"),
+        ("_amps", "amperes"),
+        ("_ampere", "amperes"),
+        ("_watt", "watts"),
+        ("_watts", "watts"),
+        ("_watthour", "watt-hours"),
+        ("_joules", "joules"),
+        ("_rpm", "turns per minute"),
+        ("_ratio", "0 to 1"),
+        ("_bits", "bits"),
+        ("_sectors", "512 bytes"),
+        ("_blocks", "blocks"),
+        ("_cores", "CPUs"),
+        ("_mem", "pages"),
+        ("_info", "always 1"),
+    ];
+    let name = name.strip_suffix("_total").unwrap_or(name);
+    UNITS.iter().find(|(end, _)| name.ends_with(end)).map_or("", |(_, unit)| unit)
+}
+
+/// What the golden pages show: families by name, by collector.
+fn golden_families() -> BTreeMap<String, BTreeMap<String, Family>> {
+    let mut all: BTreeMap<String, BTreeMap<String, Family>> = BTreeMap::new();
     let fixtures = tests::root().join("services/agent/tests/fixtures");
     for entry in std::fs::read_dir(fixtures).expect("the agent's fixtures").map(|entry| entry.expect("an entry")) {
         if entry.path().extension().is_none_or(|extension| extension != "prom") {
             continue;
         }
         let page = std::fs::read_to_string(entry.path()).expect("a golden page");
-        let mut collector = String::new();
-        for part in page.split("\n# ").map(|part| part.trim_start_matches("# ")) {
-            if !part.starts_with("TYPE ") {
-                collector = part.lines().next().unwrap_or_default().to_owned();
-                continue;
-            }
-            for (name, family) in families(&format!("# {part}")) {
-                let known = all.entry((collector.clone(), name)).or_default();
-                known.kind = family.kind;
-                known.label_names.extend(family.label_names);
+        for (collector, part) in by_collector(&page) {
+            for (name, family) in families(&part) {
+                let known = all.entry(collector.clone()).or_default().entry(name).or_default();
+                known.label_names.extend(family.label_names.iter().cloned());
+                *known = Family { label_names: std::mem::take(&mut known.label_names), ..family };
             }
         }
     }
     all
+}
+
+/// The parts of a golden page, each after a comment with the collector's name.
+fn by_collector(page: &str) -> BTreeMap<String, String> {
+    let mut parts: BTreeMap<String, String> = BTreeMap::new();
+    let mut collector = "";
+    for line in page.lines() {
+        match line.strip_prefix("# ").filter(|rest| !["HELP ", "TYPE "].iter().any(|head| rest.starts_with(head))) {
+            Some(rest) if !rest.contains(' ') => collector = rest,
+            Some(_) => {}
+            None => *parts.entry(collector.to_owned()).or_default() += &format!("{line}\n"),
+        }
+    }
+    parts
 }
 
 fn is_about_itself(name: &str) -> bool {

@@ -14,13 +14,14 @@ pub(crate) fn config() -> Config {
     Config::resolve(&settings, std::time::Duration::from_secs(60)).unwrap()
 }
 
-/// A batch as exposition text; with `heads`, a `# TYPE` line before each family.
+/// A batch as exposition text; with `heads`, `# HELP` and `# TYPE` before each family.
 pub(crate) fn render(batch: &Batch, heads: bool) -> String {
     let mut page = String::new();
     let mut values = batch.values().iter();
     for family in batch.layout().families() {
         if heads {
             let kind = format!("{:?}", family.kind).to_lowercase();
+            writeln!(page, "# HELP {} {}", family.name, family.help).unwrap();
             writeln!(page, "# TYPE {} {kind}", family.name).unwrap();
         }
         for series in &family.series {
