@@ -66,6 +66,7 @@ A collector that could not read everything has `node_scrape_collector_success` a
 | `processes`, `tcpstat` | on, at slower intervals of their own, and up to a bound that is said when it is reached | dashboards ask for them |
 | `node_processes_threads_state` | none | it takes a file for each thread of the host |
 | `node_tcp_connection_states` | all states, with 0 where no socket is; what waits at a listening socket is not counted as queued bytes | a state should not vanish, and a backlog is no bytes |
+| `node_processes_max_processes` in a container, on Linux 6.14 and newer | none | there each PID namespace has its own, and the host's cannot be read |
 | `node_disk_info{rotational}` | what the kernel says | 1.11 says 0 where another file of the disk is missing |
 | counters that a kernel or driver does not have | no series | 0 would be a claim |
 | XFS reads and writes, sizes of NVMe namespaces with blocks of 4 KiB, bcache's decimals | as the kernel means them | mixed up there |

@@ -72,7 +72,8 @@ impl Collector for Processes {
             (&mut self.pid_max, "node_processes_max_processes", "Process ids that there can be."),
             (&mut self.threads_max, "node_processes_max_threads", "Threads that there may be."),
         ];
-        for (file, name, help) in limits {
+        let hidden = if hides_pid_max(&roots.proc, &kernel_release()) { 1 } else { 0 };
+        for (file, name, help) in limits.into_iter().skip(hidden) {
             let path = file.path();
             let number = file.read(&roots.proc, &mut faults).map(|text| only_number(path, text));
             if let Some(limit) = number.and_then(|number| faults.check(number)) {
@@ -81,6 +82,22 @@ impl Collector for Processes {
         }
         faults.into_result()
     }
+}
+
+/// The kernel's release, such as `6.12.3-amd64`.
+fn kernel_release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+/// Would `pid_max` be that of our own PID namespace? Since Linux 6.14 each has its own, and readers
+/// get theirs, through whichever `/proc`. In another namespace than the host's we are a process by
+/// another number there than here.
+fn hides_pid_max(proc: &Path, release: &str) -> bool {
+    let there = std::fs::read_link(proc.join("self")).ok();
+    let is_elsewhere = there.is_some_and(|there| there != Path::new(&std::process::id().to_string()));
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|word| word.parse().unwrap_or(0));
+    let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    is_elsewhere && version >= (6, 14)
 }
 
 /// Counts processes, at most `max`, and their threads; adds up the states of the processes.
@@ -160,6 +177,16 @@ mod tests {
             std::fs::write(proc.path().join(directory).join("stat"), stat).unwrap();
         }
         proc
+    }
+
+    #[test]
+    fn another_namespaces_pid_max_is_not_the_hosts() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(!hides_pid_max(root.path(), "6.18.1-x"), "nothing says that it is another");
+        assert!(!hides_pid_max(Path::new("/proc"), "6.18.1-x"));
+        std::os::unix::fs::symlink("4294967295", root.path().join("self")).unwrap();
+        assert!(hides_pid_max(root.path(), "6.14.0") && hides_pid_max(root.path(), "7.0-rc1"));
+        assert!(!hides_pid_max(root.path(), "6.8.0-90-generic") && !hides_pid_max(root.path(), "5.15"));
     }
 
     #[test]
