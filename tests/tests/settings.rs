@@ -15,7 +15,7 @@ Every process knows every name and ignores what others use.
 
 Exit codes, the same for every program: 0 done, 1 failed, 2 wrong usage, 69 not reachable, 78 wrong settings (a listener that cannot be bound is one).
 
-Expressions are regular expressions without look-around and back references, as node_exporter has them: they match anywhere in a name unless they have `^` and `$`. An `INCLUDE` that is not set lets everything through; an `EXCLUDE` that is set replaces the default, and `^$` excludes nothing. The names are those of node_exporter's flags: `--collector.filesystem.mount-points-exclude` is `FLEETGAUGE_FILESYSTEM_MOUNT_POINTS_EXCLUDE`.
+Expressions are regular expressions without look-around and back references, as node_exporter has them: they match anywhere in a name unless they have `^` and `$` (those for units of systemd: the whole name). With an `INCLUDE` only what it matches is shown; an `EXCLUDE` takes away from that. Where only an `INCLUDE` is set the default `EXCLUDE` does not count, and `EXCLUDE='^$'` excludes nothing. The names are those of node_exporter's flags: `--collector.filesystem.mount-points-exclude` is `FLEETGAUGE_FILESYSTEM_MOUNT_POINTS_EXCLUDE`.
 
 Durations are written `250ms`, `5s`, `10m`, `1h`, `30d`; sizes `64KiB`, `16MiB`.
 

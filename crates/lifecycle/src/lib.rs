@@ -10,6 +10,8 @@ pub mod exit;
 pub mod host;
 pub mod limits;
 pub mod logging;
+#[cfg(target_os = "linux")]
+pub mod process;
 pub mod settings;
 pub mod stop;
 mod table;

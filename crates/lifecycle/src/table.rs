@@ -145,7 +145,7 @@ pub const TABLE: &[Known] = &[
     known("FLEETGAUGE_SYSTEMD_UNIT_INCLUDE", "", "agent", "expression: only these units of `systemd` are shown"),
     known(
         "FLEETGAUGE_SYSTEMD_UNIT_EXCLUDE",
-        r"^.+\.(automount|device|mount|scope|slice)$",
+        r".+\.(automount|device|mount|scope|slice)",
         "agent",
         "expression: these units of `systemd` are not shown",
     ),

@@ -68,6 +68,7 @@ impl Agent {
             aggregators = aggregators.join(","),
             interval_ms = u64::try_from(settings.interval.as_millis()).unwrap_or(u64::MAX),
             collectors = collectors.len(),
+            switched = settings.collect.switched(),
             "agent starts"
         );
         let mailbox = Arc::new(Mailbox::default());

@@ -80,6 +80,19 @@ pub fn planned(config: &Config) -> Vec<Planned> {
         .collect()
 }
 
+/// The collectors as a table for a person.
+#[must_use]
+pub fn table(config: &Config) -> String {
+    let mut text = format!("{:<18}{:<5}{:<14}{}\n", "COLLECTOR", "", "READ", "FROM");
+    for collector in all(config) {
+        let (name, source) = (collector.name(), collector.source().replace('`', ""));
+        let state = if config.is_on(name, collector.is_default()) { "on" } else { "off" };
+        let every = config.every(name, collector.every()).unwrap_or(config.interval).as_secs_f64();
+        text += &format!("{name:<18}{state:<5}{:<14}{source}\n", format!("every {every} s"));
+    }
+    text
+}
+
 /// All collectors that this system has. They do nothing before they are read.
 #[must_use]
 pub fn all(config: &Config) -> Vec<Box<dyn Collector>> {

@@ -207,7 +207,7 @@ impl Telemetry {
             registry,
         };
         #[cfg(target_os = "linux")]
-        all.registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self())).expect(SOUND);
+        all.registry.register(Box::new(lifecycle::process::collector())).expect(SOUND);
         all.start_at_zero();
         all
     }

@@ -168,8 +168,7 @@ impl Telemetry {
         }
         #[cfg(target_os = "linux")]
         {
-            let process = prometheus::process_collector::ProcessCollector::for_self();
-            if let Err(error) = self.registry.register(Box::new(process)) {
+            if let Err(error) = self.registry.register(Box::new(lifecycle::process::collector())) {
                 tracing::warn!(%error, "no metrics of this process");
             }
         }

@@ -67,7 +67,9 @@ impl Config {
         };
         let pair = |stem: &str| {
             let (include, exclude) = (format!("FLEETGAUGE_{stem}_INCLUDE"), format!("FLEETGAUGE_{stem}_EXCLUDE"));
-            filter(Some(&include), Some(&exclude))
+            // What is asked for by name is not taken away by a default.
+            let is_default = settings.is_given(&include) && !settings.is_given(&exclude);
+            filter(Some(&include), Some(&exclude).filter(|_| !is_default).map(String::as_str))
         };
         Ok(Self {
             interval,
@@ -97,6 +99,13 @@ impl Config {
         switches.next_back().map_or(by_default, |(_, on)| *on)
     }
 
+    /// What the settings switch on and off, for the log.
+    #[must_use]
+    pub fn switched(&self) -> String {
+        let word = |(name, on): &(String, bool)| format!("{}{name}", if *on { "" } else { "-" });
+        self.switches.iter().map(word).collect::<Vec<_>>().join(",")
+    }
+
     /// How often a collector is read; `None`: for every push.
     #[must_use]
     pub fn every(&self, collector: &str, by_default: Option<Duration>) -> Option<Duration> {
@@ -110,7 +119,10 @@ fn expression(settings: &Settings, name: &str) -> Result<Option<Regex>, Settings
     if text.is_empty() {
         return Ok(None);
     }
-    Regex::new(&text)
+    // As there: only these must match a whole name.
+    let whole = name.starts_with("FLEETGAUGE_SYSTEMD_");
+    let expression = if whole { format!("^(?:{text})$") } else { text };
+    Regex::new(&expression)
         .map(Some)
         .map_err(|error| settings.bad(name, &format!("accepted: a regular expression ({error})")))
 }
@@ -128,7 +140,9 @@ fn switches(settings: &Settings) -> Result<Vec<(String, bool)>, SettingsError> {
         None => (item.to_owned(), true),
     };
     let switches: Vec<(String, bool)> = items(&text).map(switch).collect();
-    known(settings, NAME, switches.iter().map(|(name, _)| name.as_str()).filter(|name| *name != "all"))?;
+    // What is not built in may be switched off.
+    let needed = switches.iter().filter(|(name, on)| name != "all" && (*on || name != "systemd"));
+    known(settings, NAME, needed.map(|(name, _)| name.as_str()))?;
     Ok(switches)
 }
 
@@ -158,8 +172,12 @@ fn known<'a>(
     match names.find(|name| cfg!(target_os = "linux") && !collectors.contains(name)) {
         None => Ok(()),
         Some(name) => {
-            let collectors = collectors.join(" ");
-            Err(settings.bad(variable, &format!("there is no collector {name:?}; accepted: {collectors}")))
+            let hint = match name {
+                "systemd" => "this agent is built without the collector systemd (cargo feature `systemd`)".to_owned(),
+                _ => format!("there is no collector {name:?}"),
+            };
+            let accepted = format!("{hint}; accepted, with commas between: all {}", collectors.join(" "));
+            Err(settings.bad(variable, &accepted))
         }
     }
 }
@@ -214,8 +232,24 @@ mod tests {
         ] {
             assert_eq!(config.mount_points.shows(mountpoint), shown, "{mountpoint}");
         }
+        assert!(config.systemd_units.shows("a.service") && !config.systemd_units.shows("a.slice"));
         assert!(config.netstat_fields.shows("Tcp_InSegs") && !config.netstat_fields.shows("Tcp_MaxConn"));
         assert!(config.vmstat_fields.shows("pgmajfault") && !config.vmstat_fields.shows("nr_free_pages"));
+    }
+
+    #[test]
+    fn an_include_alone_is_not_cut_down_by_the_default_exclude() {
+        let include = ("FLEETGAUGE_DISKSTATS_DEVICE_INCLUDE", "^loop");
+        let mut config = resolve(&[include]).unwrap();
+        assert!(config.diskstats_devices.shows("loop0") && !config.diskstats_devices.shows("sda"));
+        let mut config = resolve(&[include, ("FLEETGAUGE_DISKSTATS_DEVICE_EXCLUDE", "1$")]).unwrap();
+        assert!(config.diskstats_devices.shows("loop0") && !config.diskstats_devices.shows("loop1"));
+    }
+
+    #[test]
+    fn expressions_of_units_are_of_whole_names() {
+        let mut config = resolve(&[("FLEETGAUGE_SYSTEMD_UNIT_INCLUDE", "ssh|cron.service")]).unwrap();
+        assert!(config.systemd_units.shows("cron.service") && !config.systemd_units.shows("ssh.service"));
     }
 
     #[track_caller]
@@ -226,7 +260,11 @@ mod tests {
 
     #[test]
     fn errors_say_what_is_accepted() {
-        check_bad("FLEETGAUGE_COLLECTORS", "cpu,cpus", "there is no collector \"cpus\"; accepted: vitals ");
+        check_bad(
+            "FLEETGAUGE_COLLECTORS",
+            "cpu,cpus",
+            "there is no collector \"cpus\"; accepted, with commas between: all vitals ",
+        );
         check_bad("FLEETGAUGE_COLLECTOR_INTERVALS", "cpu", "collector=duration");
         check_bad("FLEETGAUGE_COLLECTOR_INTERVALS", "cpu=1ms", "from 1s to 24h");
         check_bad("FLEETGAUGE_NETDEV_DEVICE_INCLUDE", "a(", "a regular expression");

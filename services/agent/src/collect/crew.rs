@@ -42,6 +42,8 @@ struct State<J, R> {
     threads: usize,
     idle: usize,
     closed: bool,
+    /// Was the log told that the system gives no thread?
+    told: bool,
 }
 
 impl<J, R> Shared<J, R> {
@@ -54,7 +56,8 @@ impl<J: Send + 'static, R: Send + 'static> Crew<J, R> {
     /// A crew of at most `threads_max`, none of which is started yet.
     #[must_use]
     pub(super) fn new(name: &'static str, threads_max: usize, work: fn(J) -> R) -> Self {
-        let state = State { queue: VecDeque::new(), results: VecDeque::new(), threads: 0, idle: 0, closed: false };
+        let state =
+            State { queue: VecDeque::new(), results: VecDeque::new(), threads: 0, idle: 0, closed: false, told: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new(), done: Condvar::new() });
         Self { shared, work, name, threads_max }
     }
@@ -76,15 +79,21 @@ impl<J: Send + 'static, R: Send + 'static> Crew<J, R> {
     /// The next result, unless none comes before the deadline.
     pub(super) fn next_before(&self, deadline: Instant) -> Option<R> {
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let start = Instant::now();
+            let left = deadline.saturating_duration_since(start);
             let state = self.shared.state();
             let nothing = |state: &mut State<J, R>| state.results.is_empty();
             let waited = self.shared.done.wait_timeout_while(state, left.min(PATIENCE), nothing);
             let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-            if let Some(result) = state.results.pop_front() {
-                return Some(result);
-            }
+            let result = state.results.pop_front();
             drop(state);
+            if result.is_some() {
+                // Work that goes on slowly needs another thread too.
+                if start.elapsed() >= PATIENCE {
+                    self.reinforce();
+                }
+                return result;
+            }
             // Also at the end: one who never waits for long would never get another thread.
             self.reinforce();
             if left <= PATIENCE {
@@ -114,8 +123,11 @@ impl<J: Send + 'static, R: Send + 'static> Crew<J, R> {
         let (shared, work) = (Arc::clone(&self.shared), self.work);
         let thread = std::thread::Builder::new().name(self.name.to_owned()).stack_size(STACK_BYTES);
         if let Err(error) = thread.spawn(move || serve(&shared, work)) {
-            self.shared.state().threads -= 1;
-            tracing::warn!(%error, "cannot start a thread that collects");
+            let mut state = self.shared.state();
+            state.threads -= 1;
+            if !std::mem::replace(&mut state.told, true) {
+                tracing::warn!(%error, threads = state.threads, "cannot start another thread that collects");
+            }
         }
     }
 }

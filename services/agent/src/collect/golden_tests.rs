@@ -173,10 +173,14 @@ const OF_EVERY_HOST: &[&str] = &[
 fn without_any_file_every_collector_says_so_and_lives() {
     let empty = tempfile::tempdir().unwrap();
     for (name, batch, error) in pages(empty.path()) {
-        assert_eq!(error.is_some(), OF_EVERY_HOST.contains(&name), "{name}: {error:?}");
+        assert_eq!(
+            error.is_some(),
+            OF_EVERY_HOST.contains(&name),
+            "{name}: {error:?}; what every host has stands in OF_EVERY_HOST, what it may have is read with read_if_there"
+        );
         assert_eq!(batch.layout().dropped().map(|(_, count)| count).sum::<usize>(), 0, "{name}");
         // Then its set fails with the reason, instead of being there without a value.
-        assert_eq!(batch.is_blank(), !NEED_NO_FILE.contains(&name), "{name}");
+        assert_eq!(batch.is_blank(), !NEED_NO_FILE.contains(&name), "{name}: should it stand in NEED_NO_FILE?");
     }
 }
 

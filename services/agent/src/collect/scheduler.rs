@@ -22,6 +22,8 @@ use crate::telemetry::{CollectorMetrics, Telemetry};
 const THREADS_MAX: usize = 8;
 /// No push waits longer than this for a collector.
 const PATIENCE_MAX: Duration = Duration::from_secs(1);
+/// A collector with a long interval that could read nothing is asked again after this.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Most different things that the log is told of one collector: the kinds of errors and of series
 /// that are not sent are fewer.
 const TOLD_MAX: usize = 20;
@@ -86,6 +88,8 @@ struct Station {
     name: &'static str,
     metrics: CollectorMetrics,
     every: Option<Duration>,
+    /// When it was last sent out.
+    left: Instant,
     /// `None` while it is being read.
     home: Option<Unit>,
     /// When it is to be read next.
@@ -96,6 +100,14 @@ struct Station {
     failed: Option<Arc<str>>,
     /// What the log was told of it.
     told: News<&'static str>,
+}
+
+impl Station {
+    /// Has it been out for longer than it may? A sensor that takes its time is no fault, as long
+    /// as it answers before it would be read anew.
+    fn is_overdue(&self, now: Instant, interval: Duration) -> bool {
+        now.saturating_duration_since(self.left) > self.every.unwrap_or(interval)
+    }
 }
 
 /// Reads all collectors, again and again.
@@ -123,6 +135,7 @@ impl Scheduler {
                 name: collector.name(),
                 metrics: telemetry.register(collector.name(), collector.is_node()),
                 every,
+                left: now,
                 home: Some(Unit { place, collector, batch: Batch::new() }),
                 due: now,
                 sent_for: 0,
@@ -174,6 +187,8 @@ impl Scheduler {
         }
         for station in &self.stations {
             match (&station.home, &station.failed) {
+                // What it said last stays a little longer.
+                (None, _) if !station.is_overdue(deadline, self.interval) => {}
                 (None, _) => into.add_failed(station.name, self.seq, &self.overdue),
                 (Some(_), Some(reason)) => into.add_failed(station.name, station.version, reason),
                 (Some(unit), None) => {
@@ -181,7 +196,8 @@ impl Scheduler {
                 }
             }
         }
-        for station in self.stations.iter_mut().filter(|station| station.home.is_none()) {
+        let is_overdue = |station: &&mut Station| station.home.is_none() && station.is_overdue(deadline, self.interval);
+        for station in self.stations.iter_mut().filter(is_overdue) {
             station.metrics.overdue();
             if station.told.is_news("overdue", deadline) {
                 tracing::warn!(collector = station.name, "does not come back in time, its series are not shown");
@@ -202,8 +218,11 @@ impl Scheduler {
                 continue;
             }
             if let Some(unit) = station.home.take() {
-                // An hour's worth of missed readings is not made up for.
-                station.due = station.every.map_or(now, |every| now + every - self.interval / 2);
+                // Half an interval early, so that it is due at a tick and not beside one. An hour's
+                // worth of missed readings is not made up for.
+                station.due =
+                    station.every.map_or(now, |every| now + whole_ticks(every, self.interval) - self.interval / 2);
+                station.left = now;
                 station.sent_for = self.seq;
                 jobs.push((unit, Arc::clone(&self.roots)));
             }
@@ -217,8 +236,8 @@ impl Scheduler {
     fn take_home(&mut self, done: Done) -> bool {
         let Done { unit, result, took } = done;
         let Some(station) = self.stations.get_mut(unit.place) else { return false };
-        let in_time = station.sent_for == self.seq;
         let now = Instant::now();
+        let in_time = !station.is_overdue(now, self.interval);
         station.metrics.collected(result.is_ok() && in_time, took);
         for (why, count) in unit.batch.layout().dropped().filter(|(_, count)| *count > 0) {
             self.telemetry.series_dropped(station.name, why.as_str(), count);
@@ -241,9 +260,11 @@ impl Scheduler {
         };
         if !in_time {
             station.due = now;
+        } else if station.failed.is_some() {
+            station.due = station.due.min(now + RETRY_AFTER);
         }
         station.home = Some(unit);
-        in_time
+        station.sent_for == self.seq
     }
 }
 
@@ -255,6 +276,12 @@ fn read((mut unit, roots): (Unit, Arc<Roots>)) -> Done {
     let result = std::panic::catch_unwind(reading).unwrap_or(Err(CollectError::Panicked));
     unit.batch.finish(result.is_ok());
     Done { unit, result, took: start.elapsed() }
+}
+
+/// A collector's interval as a multiple of that of the pushes.
+fn whole_ticks(every: Duration, interval: Duration) -> Duration {
+    let ticks = (every.as_secs_f64() / interval.as_secs_f64().max(0.001)).round().clamp(1.0, f64::from(u32::MAX));
+    interval.mul_f64(ticks)
 }
 
 /// The first multiple of the interval after now: a late tick does not shift the later ones, and
