@@ -11,7 +11,7 @@ use protocol::declare;
 use protocol::frame::Declare;
 
 use super::*;
-use crate::collect::testing::{config, render};
+use crate::collect::testing::{config, render, render_whole};
 
 /// Families whose values are those of the machine that runs the tests: 0 in the golden pages.
 const OF_THIS_MACHINE: &[&str] = &[
@@ -94,7 +94,7 @@ fn page_of(host: &str) -> String {
         if batch.is_blank() && error.is_none() {
             continue;
         }
-        page += &format!("# {name}\n{}", render(&batch, true));
+        page += &format!("# {name}\n{}", render_whole(&batch));
         if let Some(error) = error {
             page += &format!("# error: {error}\n");
         }

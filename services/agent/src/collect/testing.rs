@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use protocol::frame::Family;
 use protocol::is_absent;
 
 use super::batch::Batch;
@@ -14,16 +15,25 @@ pub(crate) fn config() -> Config {
     Config::resolve(&settings, std::time::Duration::from_secs(60)).unwrap()
 }
 
-/// A batch as exposition text; with `heads`, `# HELP` and `# TYPE` before each family.
-pub(crate) fn render(batch: &Batch, heads: bool) -> String {
+/// A batch as exposition text; with `types`, a `# TYPE` line before each family.
+pub(crate) fn render(batch: &Batch, types: bool) -> String {
+    page(batch, |family| if types { type_line(family) } else { String::new() })
+}
+
+/// A batch as exposition text with all of its comments.
+pub(crate) fn render_whole(batch: &Batch) -> String {
+    page(batch, |family| format!("# HELP {} {}\n{}", family.name, family.help, type_line(family)))
+}
+
+fn type_line(family: &Family) -> String {
+    format!("# TYPE {} {}\n", family.name, format!("{:?}", family.kind).to_lowercase())
+}
+
+fn page(batch: &Batch, head: impl Fn(&Family) -> String) -> String {
     let mut page = String::new();
     let mut values = batch.values().iter();
     for family in batch.layout().families() {
-        if heads {
-            let kind = format!("{:?}", family.kind).to_lowercase();
-            writeln!(page, "# HELP {} {}", family.name, family.help).unwrap();
-            writeln!(page, "# TYPE {} {kind}", family.name).unwrap();
-        }
+        page += &head(family);
         for series in &family.series {
             let value = *values.next().expect("a value for each series");
             if is_absent(value) {
