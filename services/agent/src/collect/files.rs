@@ -87,6 +87,13 @@ impl Source {
         Self { path, file: None, buffer: Vec::new(), lossy: String::new(), max: FILE_BYTES_MAX }
     }
 
+    /// The same for a file that may be longer than [`FILE_BYTES_MAX`].
+    #[must_use]
+    pub fn with_max(mut self, max: usize) -> Self {
+        self.max = max;
+        self
+    }
+
     /// Its path below the base.
     #[must_use]
     pub fn path(&self) -> &'static str {
@@ -172,6 +179,13 @@ impl HostSource {
     #[must_use]
     pub fn new(host: &'static str, own: &'static str) -> Self {
         Self { host: Source::new(host), own: Source::new(own), is_own: false }
+    }
+
+    /// The same for a file that may be longer than [`FILE_BYTES_MAX`].
+    #[must_use]
+    pub fn with_max(mut self, max: usize) -> Self {
+        (self.host.max, self.own.max) = (max, max);
+        self
     }
 
     /// Reads it; see [`Source::load`].

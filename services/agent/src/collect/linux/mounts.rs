@@ -14,12 +14,23 @@ use std::time::{Duration, Instant};
 use super::config::Config;
 use super::crew::Crew;
 use super::error::{CollectError, Faults};
-use super::files::{HostSource, Roots};
+use super::files::{HostSource, Roots, Source};
 use super::filter::Filter;
 use super::news::News;
 
 /// What a mount's `device_error` says while it does not answer.
 pub(in crate::collect) const STUCK: &str = "mountpoint timeout";
+/// What it says of a mount that this process does not have: it was made after the agent's
+/// container was, or hidden from it, and the directory that is there belongs to another one.
+pub(super) const NOT_VISIBLE: &str = "not visible to the agent";
+/// How old a mount's answer may be that is shown while it takes its time for the next.
+const ANSWER_AGE_MAX: Duration = Duration::from_secs(10);
+/// Longest list of mounts. A line of a container's overlay has some KiB.
+const LIST_BYTES_MAX: usize = 16 << 20;
+/// Most different mounts that the log is told of at a time; the page tells of all of them.
+const TOLD_MAX: usize = 20;
+/// Longest name of a mount in the log.
+const TOLD_CHARS_MAX: usize = 200;
 /// Most mounts that are looked at.
 const MOUNTS_MAX: usize = 1000;
 /// Most threads that may hang on dead mounts at one time: with a file server tens of mounts die.
@@ -67,8 +78,12 @@ type Answer = (PathBuf, Result<Space, String>);
 #[derive(Debug)]
 pub(in crate::collect) struct Survey {
     file: HostSource,
+    /// Our own mounts, where they are other ones.
+    view: View,
     mount_points: Filter,
     fs_types: Filter,
+    /// When each mount answered last, and what.
+    answers: HashMap<PathBuf, (Instant, Space)>,
     crew: Crew<PathBuf, Answer>,
     /// Mounts that were asked and did not answer yet.
     stuck: HashSet<PathBuf>,
@@ -100,13 +115,15 @@ impl Survey {
     fn asking(config: &Config, ask: fn(PathBuf) -> Answer) -> Self {
         let interval = config.interval;
         Self {
-            file: HostSource::new("1/mountinfo", "self/mountinfo"),
+            file: HostSource::new("1/mountinfo", "self/mountinfo").with_max(LIST_BYTES_MAX),
+            view: View::new(),
+            answers: HashMap::new(),
             mount_points: config.mount_points.clone(),
             fs_types: config.fs_types.clone(),
             crew: Crew::new("mounts", THREADS_MAX, ask),
             stuck: HashSet::new(),
             slow: HashSet::new(),
-            told: News::new(interval, MOUNTS_MAX),
+            told: News::new(interval, TOLD_MAX),
             mounts: vec![],
             places: HashMap::new(),
             taken: None,
@@ -139,11 +156,17 @@ impl Survey {
         if faults.check(loaded).is_none() {
             return own;
         }
+        if !own {
+            self.view.look(roots, self.file.bytes());
+        }
         // In our own namespace the host's mounts stand below its root.
         let strip = (own && roots.foreign).then_some(roots.root.as_path());
         for line in self.file.bytes().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let Some(parsed) = faults.check(parse(line, &roots.root, strip)) else { continue };
-            let Some(mount) = parsed else { continue };
+            let Some(mut mount) = parsed else { continue };
+            if !own && !self.view.has(&mount) {
+                mount.space = Err(NOT_VISIBLE.to_owned());
+            }
             if !self.fs_types.shows(&mount.fstype) || !self.mount_points.shows(&mount.mountpoint) {
                 continue;
             }
@@ -168,7 +191,8 @@ impl Survey {
     /// The mounts that can be asked now, in the order in which they are.
     fn to_ask(&self) -> Vec<PathBuf> {
         let free = MOUNTS_MAX.saturating_sub(self.stuck.len());
-        let paths = self.mounts.iter().map(|mount| &mount.path).filter(|path| !self.stuck.contains(*path));
+        let visible = self.mounts.iter().filter(|mount| mount.space != Err(NOT_VISIBLE.to_owned()));
+        let paths = visible.map(|mount| &mount.path).filter(|path| !self.stuck.contains(*path));
         let mut paths: Vec<PathBuf> = paths.take(free).cloned().collect();
         paths.sort_by_key(|path| self.slow.contains(path));
         paths
@@ -176,8 +200,9 @@ impl Survey {
 
     /// Asks each mount how full it is, and waits a little.
     fn ask(&mut self) {
-        while let Some((path, _)) = self.crew.next_ready() {
+        while let Some((path, space)) = self.crew.next_ready() {
             self.stuck.remove(&path);
+            self.remember(path, &space);
         }
         let asked = self.to_ask();
         let mut waiting: HashSet<PathBuf> = asked.iter().cloned().collect();
@@ -191,10 +216,12 @@ impl Survey {
             if waiting.remove(&path) {
                 self.slow.remove(&path);
             }
+            self.remember(path.clone(), &space);
             if let Some(mount) = self.places.get(&path).and_then(|place| self.mounts.get_mut(*place)) {
                 mount.space = space;
             }
         }
+        self.fill_in(deadline);
         self.slow.retain(|path| self.places.contains_key(path));
         self.slow.extend(waiting);
         // The page says it of each mount (`device_error`); the log says it once.
@@ -202,9 +229,75 @@ impl Survey {
             if let Err(error) = &mount.space
                 && self.told.is_news(format!("{} {error}", mount.mountpoint), deadline)
             {
-                tracing::warn!(mountpoint = mount.mountpoint, error, "a file system cannot be asked how full it is");
+                let mountpoint: String = mount.mountpoint.chars().take(TOLD_CHARS_MAX).collect();
+                tracing::warn!(?mountpoint, error, "a file system cannot be asked how full it is");
             }
         }
+    }
+}
+
+impl Survey {
+    fn remember(&mut self, path: PathBuf, space: &Result<Space, String>) {
+        match space {
+            Ok(space) if self.places.contains_key(&path) => {
+                self.answers.insert(path, (Instant::now(), *space));
+            }
+            _ => {
+                self.answers.remove(&path);
+            }
+        }
+    }
+
+    /// A mount that takes longer than we wait keeps its last answer for a while: a busy file
+    /// server is not a dead one.
+    fn fill_in(&mut self, now: Instant) {
+        self.answers.retain(|path, _| self.places.contains_key(path));
+        for mount in self.mounts.iter_mut().filter(|mount| mount.space == Err(STUCK.to_owned())) {
+            if let Some((at, space)) = self.answers.get(&mount.path)
+                && now.saturating_duration_since(*at) <= ANSWER_AGE_MAX
+            {
+                mount.space = Ok(*space);
+            }
+        }
+    }
+}
+
+/// Which mounts this process has itself. In a container, and in a service with a view of its own,
+/// a directory of the host need not be what is mounted there on the host.
+#[derive(Debug)]
+struct View {
+    file: Source,
+    /// The text that `own` was made of.
+    of: Vec<u8>,
+    /// Number of the device by path; `None`: they are the same ones, or cannot be known.
+    own: Option<HashMap<PathBuf, String>>,
+}
+
+impl View {
+    fn new() -> Self {
+        Self { file: Source::new("proc/self/mountinfo").with_max(LIST_BYTES_MAX), of: vec![], own: None }
+    }
+
+    /// Looks at our own mounts, beside the host's.
+    fn look(&mut self, roots: &Roots, host: &[u8]) {
+        // Without an own list, as in tests, all that is listed is taken to be visible.
+        if self.file.load(&roots.own, &mut Faults::default()).is_err() || self.file.bytes() == host {
+            self.own = None;
+            return;
+        }
+        if self.own.is_some() && self.file.bytes() == self.of {
+            return;
+        }
+        self.of = self.file.bytes().to_vec();
+        let parsed = self.of.split(|byte| *byte == b'\n').filter_map(|line| parse(line, Path::new("/"), None).ok()?);
+        self.own = Some(parsed.map(|mount| (mount.path, format!("{}:{}", mount.major, mount.minor))).collect());
+    }
+
+    fn has(&self, mount: &Mount) -> bool {
+        let Some(own) = &self.own else { return true };
+        own.get(&mount.path).is_some_and(|device| {
+            device.split_once(':').is_some_and(|(major, minor)| major == mount.major && minor == mount.minor)
+        })
     }
 }
 

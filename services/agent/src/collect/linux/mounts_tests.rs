@@ -66,7 +66,8 @@ fn surveyed(mounts: impl Iterator<Item = (String, String)>) -> (tempfile::TempDi
     std::fs::create_dir_all(root.path().join("proc/1")).unwrap();
     let lines: String = mounts.map(|(device, path)| format!("1 1 8:1 / {path} rw - nfs {device} rw\n")).collect();
     std::fs::write(root.path().join("proc/1/mountinfo"), lines).unwrap();
-    let roots = Roots::new(Some(root.path()));
+    let mut roots = Roots::new(Some(root.path()));
+    roots.own = root.path().join("own");
     let mut survey = Survey::asking(&Config { interval: Duration::from_secs(2), ..config() }, ask);
     survey.fresh_for = Duration::ZERO;
     (root, roots, survey)
@@ -142,7 +143,8 @@ fn a_dead_mount_is_named_and_the_others_are_reported() {
     }
     let lines = "1 1 8:1 / /dead rw - nfs a:/ rw\n2 1 8:2 / /alive rw - ext4 b rw\n3 1 8:3 / /gone rw - ext4 c rw\n";
     std::fs::write(root.path().join("proc/1/mountinfo"), lines).unwrap();
-    let roots = Roots::new(Some(root.path()));
+    let mut roots = Roots::new(Some(root.path()));
+    roots.own = root.path().join("own");
     let mut survey = Survey::asking(&Config { interval: Duration::from_secs(2), ..config() }, ask);
     survey.fresh_for = Duration::ZERO;
     let held = GATE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -163,4 +165,45 @@ fn a_dead_mount_is_named_and_the_others_are_reported() {
     while survey.mounts(&roots, &mut Faults::default()).0[0].space.is_err() {
         assert!(Instant::now() < deadline, "the mount is alive again");
     }
+}
+
+/// A disk that is mounted on the host after a container with the agent was made is not in the
+/// container: there the directory belongs to the file system above.
+#[test]
+fn what_the_agent_does_not_have_itself_is_not_measured_as_something_else() {
+    let root = tempfile::tempdir().unwrap();
+    for directory in ["proc/1", "own/proc/self", "srv", "new", "over"] {
+        std::fs::create_dir_all(root.path().join(directory)).unwrap();
+    }
+    let host = "1 1 8:1 / / rw - ext4 a rw\n2 1 8:2 / /srv rw - ext4 b rw\n\
+        3 1 8:3 / /new rw - ext4 c rw\n4 1 8:4 / /over rw - ext4 d rw\n";
+    std::fs::write(root.path().join("proc/1/mountinfo"), host).unwrap();
+    let at = root.path().display();
+    let own = format!(
+        "9 1 0:9 / / rw - overlay o rw\n1 9 8:1 / {at} ro - ext4 a rw\n2 1 8:2 / {at}/srv ro - ext4 b rw\n\
+         5 1 0:5 / {at}/over ro - tmpfs t rw\n"
+    );
+    std::fs::write(root.path().join("own/proc/self/mountinfo"), own).unwrap();
+    let mut roots = Roots::new(Some(root.path()));
+    roots.own = root.path().join("own");
+    let mut survey = Survey::asking(&config(), ask);
+    let (mounts, _) = survey.mounts(&roots, &mut Faults::default());
+    let seen: Vec<_> = mounts.iter().map(|mount| (mount.mountpoint.as_str(), mount.space.is_ok())).collect();
+    assert_eq!(seen, [("/", true), ("/srv", true), ("/new", false), ("/over", false)]);
+    assert_eq!(mounts[2].space, Err(NOT_VISIBLE.to_owned()));
+}
+
+#[test]
+fn a_mount_that_takes_its_time_keeps_its_last_answer_for_a_while() {
+    let (root, roots, mut survey) = surveyed([("nas:/".to_owned(), "/dead".to_owned())].into_iter());
+    std::fs::create_dir_all(root.path().join("dead")).unwrap();
+    survey.patience = Duration::from_secs(20);
+    assert!(survey.mounts(&roots, &mut Faults::default()).0[0].space.is_ok());
+    survey.patience = Duration::from_millis(20);
+    let held = GATE.lock().unwrap_or_else(PoisonError::into_inner);
+    assert!(survey.mounts(&roots, &mut Faults::default()).0[0].space.is_ok(), "it was well a moment ago");
+    survey.fill_in(Instant::now() + ANSWER_AGE_MAX * 2);
+    survey.answers.values_mut().for_each(|(at, _)| *at -= ANSWER_AGE_MAX * 2);
+    assert_eq!(survey.mounts(&roots, &mut Faults::default()).0[0].space, Err(STUCK.to_owned()));
+    drop(held);
 }
