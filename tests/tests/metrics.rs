@@ -55,6 +55,14 @@ Paths are those of the host: below `FLEETGAUGE_HOST_ROOT`, or `FLEETGAUGE_HOST_P
 
 A collector that could not read everything has `node_scrape_collector_success` and `fleetgauge_collector_success` 0 and says why in the log, once for each kind of reason. What a host does not have (no RAID, no battery, an older kernel) is no failure: there are no families of it then, and success is 1.
 
+### Bounds, and busy hosts
+
+What is over a bound is not shown, which is a failure of that collector with the reason in the log: 1,000 mounts, 1,000 network devices, 2,000 disks, 50,000 sockets in each of the files that `tcpstat` and `udp_queues` read, 20,000 processes, 4,096 servers of `ipvs`, 10,000 samples of a text file. An agent sends at most as many series, and as much text, as the aggregator grants it (`FLEETGAUGE_MAX_SERIES_PER_AGENT`).
+
+When a device comes or goes, the names of its whole collector are sent anew, some KiB. On hosts where containers come and go every second leave their devices and mounts out: `FLEETGAUGE_NETDEV_DEVICE_EXCLUDE` and `_NETCLASS_DEVICE_EXCLUDE` with `^(veth.*|[a-f0-9]{15}|cali.*|lxc.*|tap.*|vnet.*)$`, and kubelet's volumes and `/run/user/…` by `FLEETGAUGE_FILESYSTEM_MOUNT_POINTS_EXCLUDE`.
+
+A collector with an interval of its own shows what it read last until it reads anew; nothing of it expires before the agent itself does. One that does not come back before it would be read anew fails until it does.
+
 ### Where it differs from node_exporter
 
 | what | here | why |
@@ -69,6 +77,9 @@ A collector that could not read everything has `node_scrape_collector_success` a
 | `node_disk_info{rotational}` | what the kernel says | 1.11 says 0 where another file of the disk is missing |
 | counters that a kernel or driver does not have | no series | 0 would be a claim |
 | XFS reads and writes, sizes of NVMe namespaces with blocks of 4 KiB, bcache's decimals | as the kernel means them | mixed up there |
+| a mount that does not answer | keeps its figures for 10 s, then `device_error="mountpoint timeout"` | a busy file server is not a dead one |
+| a mount that the agent's container does not have | `device_error="not visible to the agent"` | its directory there belongs to another file system |
+| file systems mounted over one another | only the last | the others cannot be asked |
 | text files | a bad line or family costs only itself; samples with a time are left out instead of the file; old files can expire | one mistake should not hide the rest |
 | `go_*`, `promhttp_*` | none | there is neither Go nor an HTTP server in an agent |
 

@@ -28,12 +28,36 @@ fn the_document_is_the_table() {
 
 fn document() -> String {
     let mut text = HEAD.to_owned();
-    table(&mut text, "Used by", TABLE.iter().filter(|known| is_used(known)));
+    for (title, is_of) in GROUPS {
+        let _infallible = writeln!(text, "## {title}\n");
+        let known: Vec<&Known> = TABLE.iter().filter(|known| is_used(known) && is_of(known)).collect();
+        table(&mut text, "Used by", known.iter().copied());
+        let long = known.iter().filter(|known| known.default.contains('|'));
+        let long: Vec<String> = long.map(|known| format!("{}={}\n", known.name, known.default)).collect();
+        if !long.is_empty() {
+            let _infallible =
+                writeln!(text, "\nThe defaults that are too long for the table:\n\n```\n{}```", long.concat());
+        }
+        text.push('\n');
+    }
     text.push_str(
-        "\n## Reserved\n\nKnown, so that one environment fits every version; no process of this version uses them.\n\n",
+        "## Reserved\n\nKnown, so that one environment fits every version; no process of this version uses them.\n\n",
     );
     table(&mut text, "If set", TABLE.iter().filter(|known| !is_used(known)));
     text
+}
+
+type Group = (&'static str, fn(&Known) -> bool);
+
+const GROUPS: [Group; 4] = [
+    ("Agent", |known| known.used_by == "agent" && !is_filter(known)),
+    ("What the agent's collectors show", |known| known.used_by == "agent" && is_filter(known)),
+    ("Aggregator", |known| known.used_by == "aggregator"),
+    ("Every program", |known| !["agent", "aggregator"].contains(&known.used_by)),
+];
+
+fn is_filter(known: &Known) -> bool {
+    ["_INCLUDE", "_EXCLUDE", "_FIELDS"].iter().any(|end| known.name.ends_with(end))
 }
 
 fn is_used(known: &Known) -> bool {
@@ -43,8 +67,11 @@ fn is_used(known: &Known) -> bool {
 fn table<'a>(text: &mut String, third: &str, rows: impl Iterator<Item = &'a Known>) {
     let _infallible = writeln!(text, "| Name | Default | {third} | Meaning |\n|---|---|---|---|");
     for known in rows {
-        let default =
-            if known.default.is_empty() { String::new() } else { format!("`{}`", known.default.replace('|', "\\|")) };
+        let default = match known.default {
+            "" => String::new(),
+            long if long.contains('|') => "below".to_owned(),
+            short => format!("`{short}`"),
+        };
         let third = match (is_used(known), known.refused) {
             (true, _) => known.used_by,
             (false, true) => "refused",

@@ -74,6 +74,10 @@ impl Agent {
         let mailbox = Arc::new(Mailbox::default());
         let roots =
             Roots::new(settings.host_root.as_deref()).with(settings.host_proc.as_deref(), settings.host_sys.as_deref());
+        if cfg!(target_os = "linux") && !roots.proc.join("stat").exists() {
+            let (root, proc) = (roots.root.display().to_string(), roots.proc.display().to_string());
+            tracing::warn!(root, proc, "that is no host: FLEETGAUGE_HOST_ROOT should be where its / is mounted");
+        }
         let scheduler = Scheduler::new(collectors, roots, settings.interval, Arc::clone(&telemetry));
         let thread = {
             let mailbox = Arc::clone(&mailbox);

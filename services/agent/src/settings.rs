@@ -88,13 +88,19 @@ impl Settings {
     pub fn resolve(settings: &lifecycle::Settings) -> Result<Self, SettingsError> {
         let interval = interval(settings)?;
         let labels = labels(settings)?;
+        let host_root = directory(settings, "FLEETGAUGE_HOST_ROOT", "/")?.filter(|root| root != "/");
+        let host_proc = directory(settings, "FLEETGAUGE_HOST_PROC", "/proc")?.filter(|proc| proc != "/proc");
+        if host_proc.is_some() && host_root.is_none() {
+            let why = "FLEETGAUGE_HOST_ROOT must be set too: file systems are asked below it, and names read";
+            return Err(settings.bad("FLEETGAUGE_HOST_PROC", why));
+        }
         Ok(Self {
             agent: agent_name(settings)?,
             aggregators: aggregators(settings)?,
             interval,
             ephemeral: settings.flag("FLEETGAUGE_EPHEMERAL")?,
-            host_root: directory(settings, "FLEETGAUGE_HOST_ROOT", "/")?.filter(|root| root != "/"),
-            host_proc: directory(settings, "FLEETGAUGE_HOST_PROC", "/proc")?,
+            host_root,
+            host_proc,
             host_sys: directory(settings, "FLEETGAUGE_HOST_SYS", "/sys")?,
             collect: Config { labels: labels.clone(), ..Config::resolve(settings, interval)? },
             labels,
@@ -220,6 +226,7 @@ mod tests {
         assert_eq!(root("/"), None, "that is the host itself");
         check_bad("FLEETGAUGE_HOST_ROOT", "/does/not/exist", "absolute path");
         check_bad("FLEETGAUGE_HOST_ROOT", "proc", "absolute path");
+        check_bad("FLEETGAUGE_HOST_PROC", "/tmp", "FLEETGAUGE_HOST_ROOT must be set too");
     }
 
     #[test]

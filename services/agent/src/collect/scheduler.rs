@@ -19,7 +19,7 @@ use crate::measurement::Measurement;
 use crate::telemetry::{CollectorMetrics, Telemetry};
 
 /// Most collectors that may hang at one time before the others wait for them too.
-const THREADS_MAX: usize = 8;
+const THREADS_MAX: usize = 16;
 /// No push waits longer than this for a collector.
 const PATIENCE_MAX: Duration = Duration::from_secs(1);
 /// A collector with a long interval that could read nothing is asked again after this.
