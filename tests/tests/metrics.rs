@@ -6,29 +6,7 @@ use std::fmt::Write as _;
 
 use tests::Hub;
 
-const HEAD: &str = "\
-# Metrics
-
-Every family that FleetGauge shows. Series of agents also carry `instance` (the agent's name), `job`, and the agent's own labels (`FLEETGAUGE_LABELS`); families about agents carry `instance`, `job` and `aggregator`.
-
-- `fleetgauge_agent_up` is 1 while what an agent pushed is on the page, and 0 from the moment it has gone until its tombstone goes. After a restart of the aggregator an agent that has not come back yet has none for 15 s, and then 0.
-- Samples are received, and then visible, duplicates, or dropped; nothing else: `fleetgauge_samples_received_total` is the sum of the other three.
-
-| Label | Value | Meaning |
-|---|---|---|
-| `reason` of samples dropped | `late` | older than two intervals, or than what is shown, or sent as late: this version has no store for them |
-| | `conflict` | another family owns the name: a histogram `x` and a gauge `x_count`; the log names it |
-| | `superseded` | another connection of the agent had taken over |
-| `reason` of `fleetgauge_link_closed_total` | `bye` | the agent stopped |
-| | `closed`, `failed` | the agent closed without a word; the network says that the connection broke |
-| | `unread` | the agent took none of our bytes |
-| | `refused` | it was told why; `fleetgauge_link_refused_total` counts by `code`, docs/protocol.md explains each |
-| | `stopping` | this aggregator stopped |
-| `reason` of `fleetgauge_scrapes_aborted_total` | `busy` | too many pages were being sent |
-| | `slow`, `client` | the reader took longer than a minute; it left before the end |
-| `path` of `fleetgauge_http_requests_total` | `other`, `unreadable` | an unknown path or another method; a request that is none, or a head over 16 KiB |
-
-";
+const HEAD: &str = include_str!("metrics/head.md");
 
 const AGENT_HEAD: &str = "
 ## About the agent, sent by itself
@@ -46,48 +24,7 @@ const LATER: [(&str, &str, &[&str], &str); 1] = [(
 /// The collector that these tests are built without, and what it reads.
 const SYSTEMD: (&str, &str) = ("systemd", "`/run/dbus/system_bus_socket` (an agent built with the feature `systemd`)");
 
-const HOST_HEAD: &str = "
-## About the host, sent by the agent
-
-`host_*` are there on every system. `node_*` are there on Linux, with the names, types and labels of [node_exporter](https://github.com/prometheus/node_exporter) 1.11, so that dashboards, rules and alerts written for it keep working. A family is only there where the host has what it tells about. A family without a unit counts, or is 0 or 1.
-
-Paths are those of the host: below `FLEETGAUGE_HOST_ROOT`, or `FLEETGAUGE_HOST_PROC` and `FLEETGAUGE_HOST_SYS`. Which collectors are read, how often, and what each leaves out: [settings](settings.md).
-
-A collector that could not read everything has `node_scrape_collector_success` and `fleetgauge_collector_success` 0 and says why in the log, once for each kind of reason. What a host does not have (no RAID, no battery, an older kernel) is no failure: there are no families of it then, and success is 1.
-
-### Bounds, and busy hosts
-
-What is over a bound is not shown, which is a failure of that collector with the reason in the log: 1,000 mounts, 1,000 network devices, 2,000 disks, 50,000 sockets in each of the files that `tcpstat` and `udp_queues` read, 20,000 processes, 4,096 servers of `ipvs`, 10,000 samples of a text file. An agent sends at most as many series, and as much text, as the aggregator grants it (`FLEETGAUGE_MAX_SERIES_PER_AGENT`).
-
-When a device comes or goes, the names of its whole collector are sent anew, some KiB. On hosts where containers come and go every second leave their devices and mounts out: `FLEETGAUGE_NETDEV_DEVICE_EXCLUDE` and `_NETCLASS_DEVICE_EXCLUDE` with `^(veth.*|[a-f0-9]{15}|cali.*|lxc.*|tap.*|vnet.*)$`, and kubelet's volumes and `/run/user/…` by `FLEETGAUGE_FILESYSTEM_MOUNT_POINTS_EXCLUDE`.
-
-A collector with an interval of its own shows what it read last until it reads anew; nothing of it expires before the agent itself does. One that does not come back before it would be read anew fails until it does.
-
-### Where it differs from node_exporter
-
-| what | here | why |
-|---|---|---|
-| network figures in a container | the host's, from `/proc/1/net` | node_exporter shows the container's unless it has the host's network |
-| `node_scrape_collector_success` where the host has no such hardware | 1 | there is nothing wrong |
-| `veth…` and devices named by 15 hexadecimal digits | left out of `netdev`, `netclass`, `arp` | they come and go with containers; `FLEETGAUGE_NETDEV_DEVICE_EXCLUDE='^$'` brings them back to `netdev`, and so for the others |
-| `processes`, `tcpstat` | on, at slower intervals of their own, and up to a bound that is said when it is reached | dashboards ask for them |
-| `node_processes_threads_state` | none | it takes a file for each thread of the host |
-| `node_tcp_connection_states` | all states, with 0 where no socket is; what waits at a listening socket is not counted as queued bytes | a state should not vanish, and a backlog is no bytes |
-| `node_processes_max_processes` in a container, on Linux 6.14 and newer | none | there each PID namespace has its own, and the host's cannot be read |
-| `node_disk_info{rotational}` | what the kernel says | 1.11 says 0 where another file of the disk is missing |
-| counters that a kernel or driver does not have | no series | 0 would be a claim |
-| XFS reads and writes, sizes of NVMe namespaces with blocks of 4 KiB, bcache's decimals | as the kernel means them | mixed up there |
-| a mount that does not answer | keeps its figures for 10 s, then `device_error="mountpoint timeout"` | a busy file server is not a dead one |
-| a mount that the agent's container does not have | `device_error="not visible to the agent"` | its directory there belongs to another file system |
-| file systems mounted over one another | only the last | the others cannot be asked |
-| text files | a bad line or family costs only itself; samples with a time are left out instead of the file; old files can expire | one mistake should not hide the rest |
-| `go_*`, `promhttp_*` | none | there is neither Go nor an HTTP server in an agent |
-
-Not supported: the families of `bcachefs`, and those that node_exporter only shows when asked (`perf`, `ethtool`, `wifi`, `slabinfo`, `buddyinfo`, `cgroups`, `drm`, `ksmd`, `lnstat`, `logind`, `meminfo_numa`, `mountstats`, `network_route`, `ntp`, `pcidevice`, `qdisc`, `runit`, `softirqs`, `supervisord`, `swap`, `sysctl`, `xfrm`, `zoneinfo`).
-
-### Collectors
-
-";
+const HOST_HEAD: &str = include_str!("metrics/host.md");
 
 #[tokio::test]
 async fn the_document_is_what_the_code_says() {
@@ -132,7 +69,7 @@ fn is_name(word: &str) -> bool {
 }
 
 async fn document() -> String {
-    let mut text = HEAD.to_owned();
+    let mut text = format!("{HEAD}\n");
     text.push_str("## About the aggregator\n\n");
     table(
         &mut text,
@@ -164,7 +101,7 @@ async fn document() -> String {
             .filter(|(name, _)| is_about_itself(name))
             .map(|(name, family)| (name.as_str(), family.kind.as_str(), family.labels(), family.help.as_str())),
     );
-    text.push_str(HOST_HEAD);
+    let _infallible = write!(text, "\n{HOST_HEAD}\n");
     collectors(&mut text, &here);
     text
 }
