@@ -105,6 +105,35 @@ fn a_hung_collector_delays_no_other_and_comes_back() {
 }
 
 #[test]
+fn one_that_takes_its_time_is_shown_when_it_is_back() {
+    let gate = Arc::new(Mutex::new(()));
+    let behind = Arc::clone(&gate);
+    let act = move |out: &mut Batch| {
+        drop(behind.lock());
+        out.gauge("sensor", "", &[], 1.0);
+        Ok(())
+    };
+    let slow = Puppet { name: "sensor", every: Some(Duration::from_secs(3600)), act: Box::new(act) };
+    let held = gate.lock().unwrap();
+    let mut scheduler = scheduler(vec![Box::new(slow), ready("ready")]);
+    scheduler.patience = Duration::from_millis(200);
+    assert_eq!(round(&mut scheduler), ["ready [1.0]"], "nothing is said of it yet, and no failure either");
+    drop(held);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while round(&mut scheduler)[0] != "sensor [1.0]" {
+        assert!(Instant::now() < deadline, "what it measured is shown");
+    }
+}
+
+#[test]
+fn intervals_are_whole_numbers_of_pushes() {
+    let seconds = Duration::from_secs;
+    for (every, interval, expected) in [(15, 5, 15), (3, 2, 4), (15, 10, 20), (1, 5, 5), (3600, 7, 3598)] {
+        assert_eq!(whole_ticks(seconds(every), seconds(interval)), seconds(expected), "{every} at {interval}");
+    }
+}
+
+#[test]
 fn one_that_fails_or_panics_is_only_itself_missing() {
     let failing = puppet("failing", |_| Err(CollectError::malformed("x", "y")));
     let partly = puppet("partly", |out| {
