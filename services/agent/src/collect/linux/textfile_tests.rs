@@ -33,11 +33,14 @@ impl Host {
         fs::rename(self.path("new"), self.path(name)).unwrap();
     }
 
+    /// Reads all, and gives the page without helps.
     fn read(&mut self) -> (String, Result<(), CollectError>) {
         self.batch.begin();
         let result = self.collector.read(&Roots::new(None), &mut self.batch);
         self.batch.finish(result.is_ok());
-        (render(&self.batch, true), result)
+        let page = render(&self.batch, true);
+        let page = page.split_inclusive('\n').filter(|line| !line.starts_with("# HELP ")).collect();
+        (page, result)
     }
 
     /// The page without what is said of the files, types as `gauge x 1`.
@@ -217,14 +220,15 @@ fn a_file_that_is_replaced_while_it_is_read_is_one_or_the_other() {
                 }
             }
         });
-        for _ in 0..200 {
-            let lines = host.page();
+        let pages: Vec<String> = (0..200).map(|_| host.page()).collect();
+        // Whatever is wrong, the thread must stop.
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        for lines in pages {
             let values: HashSet<&str> = lines.split(", ").map(|line| line.rsplit_once(' ').unwrap().1).collect();
             assert_eq!(values.len(), 1);
             let n: usize = values.into_iter().next().unwrap().parse().unwrap();
             assert_eq!(lines.split(", ").count(), n * 100);
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
 }
 
