@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use protocol::frame::{Family, MetricType, Series};
-use protocol::{ABSENT, Labels, declare};
+use protocol::{ABSENT, Labels, cost, declare};
 
 /// Most series that one batch takes; what comes after is dropped and counted. It is what a link
 /// grants to a whole agent.
@@ -64,6 +64,8 @@ pub struct Layout {
     /// Where the values of each family begin.
     starts: Vec<usize>,
     total: usize,
+    /// What its names and labels take in an aggregator, in bytes.
+    text: usize,
     slots: Vec<Slot>,
     dropped: Vec<Dropped>,
     /// What is wrong with the first dropped series, in words.
@@ -81,6 +83,13 @@ impl Layout {
     #[must_use]
     pub fn total(&self) -> usize {
         self.total
+    }
+
+    /// What its names and labels take in an aggregator, in bytes, without those that the agent
+    /// gives to all series.
+    #[must_use]
+    pub fn text(&self) -> usize {
+        self.text
     }
 
     /// How many series were dropped, by reason.
@@ -101,6 +110,7 @@ impl Layout {
         for (family, start) in self.families.iter().zip(&self.starts).filter(|(family, _)| stays(family)) {
             less.starts.push(less.total);
             less.total += family.series.len();
+            less.text += text_of(family);
             less.families.push(family.clone());
             left.extend(*start..*start + family.series.len());
         }
@@ -127,6 +137,10 @@ impl Layout {
             Slot::Dropped(_) => None,
         }
     }
+}
+
+fn text_of(family: &Family) -> usize {
+    cost::of_head(family) + cost::of_series(family)
 }
 
 fn same_labels(known: &Labels, given: &[(&str, &str)]) -> bool {
@@ -327,6 +341,7 @@ impl Building {
         for family in &layout.families {
             layout.starts.push(layout.total);
             layout.total += family.series.len();
+            layout.text += text_of(family);
         }
         let mut values = vec![ABSENT; layout.total];
         for (slot, value) in self.values {
