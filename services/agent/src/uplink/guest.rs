@@ -7,7 +7,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use protocol::frame::{Family, MetricType};
+use protocol::declare::owned_names;
+use protocol::frame::Family;
 
 use super::link::Unsent;
 use super::room::Room;
@@ -109,12 +110,6 @@ pub(super) fn is_clash(some: &Layout, others: &Layout) -> bool {
     some.families().iter().flat_map(names).any(|name| taken.contains(&name))
 }
 
-/// The names that a family owns on the page.
 fn names(family: &Family) -> impl Iterator<Item = String> {
-    let suffixes: &[&str] = match family.kind {
-        MetricType::Histogram => &["", "_bucket", "_sum", "_count"],
-        MetricType::Summary => &["", "_sum", "_count"],
-        MetricType::Counter | MetricType::Gauge | MetricType::Untyped => &[""],
-    };
-    suffixes.iter().map(|suffix| format!("{}{suffix}", family.name))
+    owned_names(family.kind, &family.name)
 }
