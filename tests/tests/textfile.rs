@@ -50,3 +50,29 @@ fn check(page: &Page, name: &str, value: f64) {
     assert!(page.value("fleetgauge_collector_dropped_series_total", &dropped).is_some_and(|count| count >= 1.0));
     assert_eq!(page.of("y").count() + page.of("up").count() + page.of("scrape_x").count(), 0);
 }
+
+/// What has no room is left out by the agent: it is never refused, for names and labels either.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_agent_that_is_granted_little_sends_what_has_room() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let families = |n: usize| format!("{}{n} 1\n", "x".repeat(200));
+    write(directory.path(), "a.prom", &(0..5000).map(families).collect::<String>());
+    let hub = Hub::builder().with("FLEETGAUGE_MAX_SERIES_PER_AGENT", 2000).start().await;
+    let text = hub.agent("text").with("FLEETGAUGE_TEXTFILE_DIRECTORY", directory.path().display());
+    let _text = text.start();
+    let label = |name: &str| format!("{name}={}", "x".repeat(1000));
+    let labels = ["a", "b"].map(label).join(",");
+    let _long = hub.agent("long").with("FLEETGAUGE_LABELS", labels).start();
+    let dropped = |page: &Page, agent: &str| {
+        let mut dropped = page.of("fleetgauge_collector_dropped_series_total");
+        dropped.any(|of| of.label("instance") == agent && of.label("reason") == "limit" && of.value > 0.0)
+    };
+    let page =
+        hub.scrape_until("both say what is missing", |page| dropped(page, "text") && dropped(page, "long")).await;
+    for agent in ["text", "long"] {
+        assert_eq!(page.up(agent), Some(1.0), "{agent}");
+        assert!(page.value("node_load1", &[("instance", agent)]).is_some() || agent == "long");
+    }
+    assert_eq!(page.value("fleetgauge_link_refused_total", &[("code", "limit")]).unwrap_or(0.0), 0.0);
+}

@@ -89,12 +89,7 @@ pub fn check_family(family: &Family) -> Result<(), Unfit> {
     if !is_metric_name(name) {
         return unfit(RefuseCode::BadName, format!("{} names no metric", quoted(name)));
     }
-    let suffixes: &[&str] = match family.kind {
-        MetricType::Histogram => &["", "_bucket", "_sum", "_count"],
-        MetricType::Summary => &["", "_sum", "_count"],
-        _ => &[""],
-    };
-    if suffixes.iter().any(|suffix| is_reserved_family(&format!("{name}{suffix}"))) {
+    if owned_names(family.kind, name).any(|owned| is_reserved_family(&owned)) {
         return unfit(RefuseCode::Reserved, format!("family {name} is not an agent's to send"));
     }
     if family.help.len() > HELP_BYTES_MAX {
@@ -105,6 +100,16 @@ pub fn check_family(family: &Family) -> Result<(), Unfit> {
         return unfit(RefuseCode::BadName, format!("the unit of {name} is {}", quoted(unit)));
     }
     Ok(())
+}
+
+/// The names that a family owns on a page: its own, and those of its flattened series.
+pub fn owned_names(kind: MetricType, name: &str) -> impl Iterator<Item = String> {
+    let suffixes: &[&str] = match kind {
+        MetricType::Histogram => &["", "_bucket", "_sum", "_count"],
+        MetricType::Summary => &["", "_sum", "_count"],
+        MetricType::Counter | MetricType::Gauge | MetricType::Untyped => &[""],
+    };
+    suffixes.iter().map(move |suffix| format!("{name}{suffix}"))
 }
 
 /// Checks one series of a family.

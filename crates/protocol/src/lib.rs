@@ -7,9 +7,10 @@
 //! Reading order: [`limits`] (what is too much), [`names`] (what may be called what), [`frame`]
 //! (the messages), [`values`] (a vector of samples), [`codec`] (messages to bytes and back),
 //! [`declare`] (is a declaration fit for a page), [`split`] (long declarations and vectors over
-//! several lines).
+//! several lines), [`cost`] (what a declaration takes).
 
 pub mod codec;
+pub mod cost;
 pub mod declare;
 pub mod frame;
 pub mod labels;

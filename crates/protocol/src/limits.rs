@@ -38,6 +38,11 @@ pub const FEATURES_MAX: usize = 32;
 
 /// Most series that an agent may have declared at one time, unless the aggregator grants less.
 pub const SERIES_PER_AGENT_MAX: usize = 100_000;
+/// Bytes of declared names and labels that an agent has for each series granted to it, counted as
+/// [`crate::cost`] does. Ordinary series take 60 to 150, families a good 1,000 more.
+pub const TEXT_BYTES_PER_SERIES: usize = 256;
+/// What it has at least, however few series it is granted: an ordinary host's families take half of it.
+pub const TEXT_BYTES_MIN: usize = 1 << 20;
 /// Most sets that an agent may have declared at one time.
 pub const SETS_PER_AGENT_MAX: usize = 1_024;
 /// Live pushes that may wait for their ack.
@@ -55,6 +60,12 @@ pub const HELLO_WITHIN: Duration = Duration::from_secs(5);
 pub const LINE_WITHIN: Duration = Duration::from_secs(10);
 /// An incumbent whose name is asked for has this long to answer a ping.
 pub const INCUMBENT_WITHIN: Duration = Duration::from_secs(1);
+
+/// How many bytes of declared names and labels an agent has to which so many series are granted.
+#[must_use]
+pub fn text_bytes_max(series: usize) -> usize {
+    series.saturating_mul(TEXT_BYTES_PER_SERIES).max(TEXT_BYTES_MIN)
+}
 
 /// How long a connection may be silent before it is ended: three intervals, at least 3 s.
 #[must_use]

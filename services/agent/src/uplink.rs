@@ -9,6 +9,7 @@ mod connect;
 mod connection;
 mod guest;
 mod link;
+mod room;
 mod route;
 #[cfg(test)]
 mod stage;
@@ -86,6 +87,8 @@ pub(crate) struct Uplink<C: Connect> {
     /// The aggregator that may still show this agent's series, and until when.
     shown: Option<(usize, Instant)>,
     told: HashSet<String>,
+    /// The sets of which the log said that they are not sent, and why.
+    told_unsent: HashSet<(&'static str, &'static str)>,
     random: fastrand::Rng,
 }
 
@@ -115,6 +118,7 @@ impl<C: Connect> Uplink<C> {
             sent: 0,
             shown: None,
             told: HashSet::new(),
+            told_unsent: HashSet::new(),
             random,
         }
     }
@@ -180,9 +184,9 @@ impl<C: Connect> Uplink<C> {
             {
                 for unsent in connection.push(&measurement, (self.now)(), Instant::now()) {
                     self.telemetry.series_dropped(unsent.set, unsent.why, unsent.series);
-                    if self.told.len() < TOLD_MAX && self.told.insert(format!("{} {}", unsent.set, unsent.why)) {
-                        let (set, series, why) = (unsent.set, unsent.series, unsent.why);
-                        tracing::warn!(set, series, why, "{}", unsent.sentence());
+                    if self.told_unsent.insert((unsent.set, unsent.why)) {
+                        let (set, family, series, why) = (unsent.set, &unsent.family, unsent.series, unsent.why);
+                        tracing::warn!(set, family, series, why, "{}", unsent.sentence());
                     }
                 }
                 self.sent = self.sent.max(measurement.seq);

@@ -4,134 +4,23 @@
 //! calls as its [`Layout`]. While the calls are the same ones again, only their values are
 //! written and nothing is allocated; at the first that differs, the layout is built anew.
 
+mod layout;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use protocol::frame::{Family, MetricType, Series};
 use protocol::{ABSENT, Labels, declare};
 
+use layout::{Dropped, Slot, mark_of, text_of};
+pub use layout::{Layout, Unsent};
+
 /// Most series that one batch takes; what comes after is dropped and counted. It is what a link
 /// grants to a whole agent.
 pub const SERIES_MAX: usize = protocol::limits::SERIES_PER_AGENT_MAX;
 
-/// Why a series is not sent: the `reason` label of `fleetgauge_collector_dropped_series_total`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Unsent {
-    /// The aggregator would refuse its name, its labels or its shape.
-    Unfit,
-    /// The same series came before.
-    Duplicate,
-    /// More series than one batch takes.
-    Limit,
-}
-
-impl Unsent {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Unfit, Self::Duplicate, Self::Limit];
-
-    /// As it stands in the metric.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unfit => "unfit",
-            Self::Duplicate => "duplicate",
-            Self::Limit => "limit",
-        }
-    }
-}
-
-/// One call to a batch, as remembered.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Slot {
-    /// Which family, which of its series.
-    Kept { family: u32, series: u32 },
-    /// Which of the dropped ones.
-    Dropped(u32),
-}
-
-/// A series that is not sent, remembered so that it is recognised when it comes again.
-#[derive(Debug, Clone, PartialEq)]
-struct Dropped {
-    family: String,
-    series: Series,
-    why: Unsent,
-}
-
-/// What a set consists of: families with their series, in the order of the values.
-#[derive(Debug, Default, PartialEq)]
-pub struct Layout {
-    families: Vec<Family>,
-    /// Where the values of each family begin.
-    starts: Vec<usize>,
-    total: usize,
-    slots: Vec<Slot>,
-    dropped: Vec<Dropped>,
-    /// What is wrong with the first dropped series, in words.
-    complaint: Option<String>,
-}
-
-impl Layout {
-    /// The families, fit to be declared.
-    #[must_use]
-    pub fn families(&self) -> &[Family] {
-        &self.families
-    }
-
-    /// How many series, and so values, it has.
-    #[must_use]
-    pub fn total(&self) -> usize {
-        self.total
-    }
-
-    /// How many series were dropped, by reason.
-    pub fn dropped(&self) -> impl Iterator<Item = (Unsent, usize)> {
-        Unsent::ALL.map(|why| (why, self.dropped.iter().filter(|dropped| dropped.why == why).count())).into_iter()
-    }
-
-    /// What is wrong with the first series that was dropped.
-    #[must_use]
-    pub fn complaint(&self) -> Option<&str> {
-        self.complaint.as_deref()
-    }
-
-    /// The layout without some of its families, and which of its values are left.
-    #[must_use]
-    pub fn only(&self, mut stays: impl FnMut(&Family) -> bool) -> (Self, Vec<usize>) {
-        let (mut less, mut left) = (Self::default(), vec![]);
-        for (family, start) in self.families.iter().zip(&self.starts).filter(|(family, _)| stays(family)) {
-            less.starts.push(less.total);
-            less.total += family.series.len();
-            less.families.push(family.clone());
-            left.extend(*start..*start + family.series.len());
-        }
-        (less, left)
-    }
-
-    fn is(&self, slot: Slot, name: &str, suffix: &str, labels: &[(&str, &str)]) -> bool {
-        let (family, series) = match slot {
-            Slot::Kept { family, series } => {
-                let Some(family) = self.families.get(family as usize) else { return false };
-                (family.name.as_str(), family.series.get(series as usize))
-            }
-            Slot::Dropped(at) => {
-                let dropped = self.dropped.get(at as usize);
-                (dropped.map_or("", |dropped| dropped.family.as_str()), dropped.map(|dropped| &dropped.series))
-            }
-        };
-        family == name && series.is_some_and(|series| series.suffix == suffix && same_labels(&series.labels, labels))
-    }
-
-    fn position(&self, slot: Slot) -> Option<usize> {
-        match slot {
-            Slot::Kept { family, series } => self.starts.get(family as usize).map(|start| start + series as usize),
-            Slot::Dropped(_) => None,
-        }
-    }
-}
-
-fn same_labels(known: &Labels, given: &[(&str, &str)]) -> bool {
-    known.0.len() == given.len() && known.iter().eq(given.iter().copied())
-}
+/// Most dropped series that are kept as such; of the others only a mark is left.
+const DROPPED_MAX: usize = 1000;
 
 /// The series of one collector and their values.
 #[derive(Debug, Default)]
@@ -142,6 +31,8 @@ pub struct Batch {
     calls: usize,
     /// The layout that is being built because the calls are no longer the former ones.
     building: Option<Box<Building>>,
+    /// Does the collector tell the log itself what is dropped?
+    is_told: bool,
 }
 
 #[derive(Debug, Default)]
@@ -203,6 +94,11 @@ impl Batch {
         self.calls += 1;
     }
 
+    /// The collector tells the log itself what of this batch is dropped, and better.
+    pub fn tells_itself(&mut self) {
+        self.is_told = true;
+    }
+
     /// Begins a new layout with the calls that were still the former ones.
     fn rebuild(&self) -> Building {
         let mut building = Building::default();
@@ -219,9 +115,11 @@ impl Batch {
                 }
                 Slot::Dropped(at) => {
                     if let Some(dropped) = self.layout.dropped.get(at as usize) {
-                        building.drop_series(dropped.clone(), self.layout.complaint.clone().unwrap_or_default());
+                        let complaint = || self.layout.complaint.clone().unwrap_or_default();
+                        building.drop_series(dropped.clone(), complaint);
                     }
                 }
+                Slot::Forgotten(why, mark) => building.forget_series(why, mark),
             }
         }
         building
@@ -248,7 +146,8 @@ impl Batch {
             self.building = Some(Box::new(self.rebuild()));
         }
         if let Some(building) = self.building.take() {
-            let (layout, values) = building.finish();
+            let (mut layout, values) = building.finish();
+            layout.complaint.take_if(|_| self.is_told);
             self.layout = Arc::new(layout);
             self.values = values;
         }
@@ -285,15 +184,30 @@ impl Building {
                 self.values.push((slot, value));
             }
             Err((why, complaint)) => {
-                self.drop_series(Dropped { family: name.to_owned(), series, why }, complaint);
+                self.drop_series(Dropped { family: name.to_owned(), series, why }, || complaint);
             }
         }
     }
 
-    fn drop_series(&mut self, dropped: Dropped, complaint: String) {
-        self.layout.complaint.get_or_insert(complaint);
+    fn drop_series(&mut self, dropped: Dropped, complaint: impl FnOnce() -> String) {
+        self.layout.complaint.get_or_insert_with(complaint);
+        let Dropped { family, series, why } = &dropped;
+        if self.layout.dropped.len() >= DROPPED_MAX {
+            return self.forget_series(*why, mark_of(family, &series.suffix, series.labels.iter()));
+        }
+        self.count(*why);
         self.layout.slots.push(Slot::Dropped(index(self.layout.dropped.len())));
         self.layout.dropped.push(dropped);
+    }
+
+    fn forget_series(&mut self, why: Unsent, mark: u64) {
+        self.count(why);
+        self.layout.slots.push(Slot::Forgotten(why, mark));
+    }
+
+    fn count(&mut self, why: Unsent) {
+        let counts = Unsent::ALL.iter().zip(&mut self.layout.dropped_counts);
+        counts.filter(|(of, _)| **of == why).for_each(|(_, count)| *count += 1);
     }
 
     /// The number of the family that this series may join.
@@ -327,6 +241,7 @@ impl Building {
         for family in &layout.families {
             layout.starts.push(layout.total);
             layout.total += family.series.len();
+            layout.text += text_of(family);
         }
         let mut values = vec![ABSENT; layout.total];
         for (slot, value) in self.values {

@@ -89,6 +89,24 @@ fn what_the_aggregator_would_refuse_is_dropped() {
 }
 
 #[test]
+fn of_many_dropped_series_only_the_first_are_kept() {
+    let mut batch = Batch::new();
+    let mut calls = vec![(1, 1, 1.0); 5000];
+    calls.push((1, 2, 2.0));
+    fill(&mut batch, &calls);
+    let layout = Arc::clone(batch.layout());
+    assert_eq!((layout.dropped.len(), layout.dropped_counts), (DROPPED_MAX, [0, 4999, 0]));
+    fill(&mut batch, &calls);
+    assert!(Arc::ptr_eq(&layout, batch.layout()), "they are recognised all the same");
+    calls[4000].1 = 3;
+    fill(&mut batch, &calls);
+    assert_eq!((batch.values(), batch.layout().dropped_counts), (&[1.0, 1.0, 2.0][..], [0, 4998, 0]));
+    batch.tells_itself();
+    fill(&mut batch, &calls[..10]);
+    assert_eq!(batch.layout().complaint(), None);
+}
+
+#[test]
 fn a_reading_that_broke_off_leaves_gaps_and_no_other_layout() {
     let mut batch = Batch::new();
     fill(&mut batch, &[(1, 1, 1.0), (1, 2, 2.0)]);

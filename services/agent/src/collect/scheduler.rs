@@ -241,8 +241,9 @@ impl Scheduler {
         station.metrics.collected(result.is_ok() && in_time, took);
         for (why, count) in unit.batch.layout().dropped().filter(|(_, count)| *count > 0) {
             self.telemetry.series_dropped(station.name, why.as_str(), count);
-            if station.told.is_news(why.as_str(), now) {
-                let reason = unit.batch.layout().complaint().unwrap_or_default();
+            if let Some(reason) = unit.batch.layout().complaint()
+                && station.told.is_news(why.as_str(), now)
+            {
                 tracing::warn!(collector = station.name, count, reason, "series are not sent");
             }
         }

@@ -56,6 +56,8 @@ pub(super) struct Connection<S> {
     broken: Option<(std::io::Error, Instant)>,
     /// What is declared; `None` before `welcome`.
     link: Option<Link>,
+    /// What the agent's labels take of each series' room.
+    labels: usize,
     live_unacked_max: usize,
     /// Pushes that wait for their ack, and when they were sent.
     unacked: VecDeque<(u64, Instant)>,
@@ -87,6 +89,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             pongs: 0,
             broken: None,
             link: None,
+            labels: protocol::cost::of_agent(hello),
             live_unacked_max: 0,
             unacked: VecDeque::new(),
             acked: 0,
@@ -216,7 +219,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             return Err(Ended::new(Failure::Protocol, format!("the aggregator is not to be spoken with: {what}")));
         }
         self.decoder.set_max(LINE_BYTES_MAX);
-        self.link = Some(Link::new(limits));
+        self.link = Some(Link::new(limits, self.labels));
         self.live_unacked_max = usize::try_from(limits.live_unacked).unwrap_or(usize::MAX).min(1000);
         self.safe = welcome.acked.live;
         telemetry.connected();

@@ -7,20 +7,15 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use protocol::frame::{Family, MetricType};
+use protocol::declare::owned_names;
+use protocol::frame::Family;
 
 use super::link::Unsent;
+use super::room::Room;
 use crate::collect::batch::Layout;
 
 /// The set whose names others choose.
 pub(super) const SET: &str = "textfile";
-/// How much text its names and labels may be, for each series that is granted to the agent: a
-/// quarter of what an aggregator gives room for, since a set is declared anew before it is retired.
-const TEXT_BYTES_PER_SERIES: usize = 64;
-/// What a series and a family take in the aggregator besides their own text, about.
-const SERIES_OVERHEAD: usize = 128;
-const FAMILY_OVERHEAD: usize = 2048;
-
 /// The guest's layout, and what of it may be declared.
 #[derive(Debug, Default)]
 pub(super) struct Guest {
@@ -38,8 +33,10 @@ pub(super) struct Hosts<'a> {
     pub(super) age: u64,
     /// All other sets that the aggregator knows at the moment.
     pub(super) layouts: Vec<&'a Layout>,
-    /// How many series are granted to the agent.
-    pub(super) series_max: usize,
+    /// The room that they leave.
+    pub(super) room: Room,
+    /// What the agent's labels take of each series' room.
+    pub(super) labels: usize,
 }
 
 impl Guest {
@@ -54,24 +51,22 @@ impl Guest {
 
     fn decide(&mut self, layout: &Arc<Layout>, hosts: &Hosts<'_>) {
         let taken: HashSet<String> = hosts.layouts.iter().flat_map(|other| other.families()).flat_map(names).collect();
-        let mut series = hosts.series_max.saturating_sub(hosts.layouts.iter().map(|other| other.total()).sum());
-        let mut text = hosts.series_max.saturating_mul(TEXT_BYTES_PER_SERIES);
-        let (mut duplicate, mut limit) = (0, 0);
+        let mut room = hosts.room;
+        let (mut duplicate, mut limit) = (LeftOut::default(), LeftOut::default());
         let (admitted, left) = layout.only(|family| {
-            let (count, cost) = (family.series.len(), cost(family));
+            let takes = Room::of_family(family, hosts.labels);
             if names(family).any(|name| taken.contains(&name)) {
-                duplicate += count;
+                duplicate.add(family);
                 return false;
             }
-            if count > series || cost > text {
-                limit += count;
+            if !room.holds(takes) {
+                limit.add(family);
                 return false;
             }
-            (series, text) = (series - count, text - cost);
+            room = room.without(takes);
             true
         });
-        let unsent = [(duplicate, "duplicate"), (limit, "limit")].into_iter().filter(|(series, _)| *series > 0);
-        self.unsent = unsent.map(|(series, why)| Unsent { set: SET, series, why }).collect();
+        self.unsent = duplicate.unsent("duplicate").into_iter().chain(limit.unsent("limit")).collect();
         // The same families as before need not be declared anew.
         if self.unsent.is_empty() {
             (self.admitted, self.left) = (Arc::clone(layout), None);
@@ -90,27 +85,31 @@ impl Guest {
     }
 }
 
+/// Families that are left out for one reason.
+#[derive(Debug, Default)]
+struct LeftOut {
+    first: Option<String>,
+    series: usize,
+}
+
+impl LeftOut {
+    fn add(&mut self, family: &Family) {
+        self.first.get_or_insert_with(|| family.name.clone());
+        self.series += family.series.len();
+    }
+
+    fn unsent(self, why: &'static str) -> Option<Unsent> {
+        let Self { first, series } = self;
+        first.map(|family| Unsent { set: SET, family: Some(family), series, why })
+    }
+}
+
 /// Would a line of one of these families be read as one of the other's?
 pub(super) fn is_clash(some: &Layout, others: &Layout) -> bool {
     let taken: HashSet<String> = others.families().iter().flat_map(names).collect();
     some.families().iter().flat_map(names).any(|name| taken.contains(&name))
 }
 
-/// The names that a family owns on the page.
 fn names(family: &Family) -> impl Iterator<Item = String> {
-    let suffixes: &[&str] = match family.kind {
-        MetricType::Histogram => &["", "_bucket", "_sum", "_count"],
-        MetricType::Summary => &["", "_sum", "_count"],
-        MetricType::Counter | MetricType::Gauge | MetricType::Untyped => &[""],
-    };
-    suffixes.iter().map(|suffix| format!("{}{suffix}", family.name))
-}
-
-fn cost(family: &Family) -> usize {
-    let labels = |series: &protocol::frame::Series| {
-        series.labels.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>()
-    };
-    let each = family.name.len() + SERIES_OVERHEAD;
-    let series: usize = family.series.iter().map(|series| each + series.suffix.len() + labels(series)).sum();
-    FAMILY_OVERHEAD + family.name.len() * 8 + family.help.len() + series
+    owned_names(family.kind, &family.name)
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use protocol::encode;
 use protocol::frame::{End, Failed, Limits, Push, Retire, Stream, ToAggregator};
-use protocol::limits::{LINE_BYTES_MAX, SERIES_PER_AGENT_MAX, SETS_PER_AGENT_MAX};
+use protocol::limits::LINE_BYTES_MAX;
 use protocol::split::{declare_lines, values_lines};
 
 use super::guest::{self, Guest, Hosts, is_clash};
+use super::room::Room;
 use crate::clock::Moment;
 use crate::collect::batch::Layout;
 use crate::measurement::{Measurement, Outcome};
@@ -16,11 +17,16 @@ use crate::measurement::{Measurement, Outcome};
 /// Longest reason for a failed set; the log has all of it.
 const REASON_CHARS_MAX: usize = 300;
 
+/// The set of the agent's own metrics: they tell what else is missing.
+const OWN_SET: &str = "agent";
+
 /// A set, or a part of the text files' one, that cannot be sent: the aggregator's limits have no
 /// room for it, or another set has its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unsent {
     pub(super) set: &'static str,
+    /// The first family, if it is not the whole set.
+    pub(super) family: Option<String>,
     pub(super) series: usize,
     pub(super) why: &'static str,
 }
@@ -28,8 +34,9 @@ pub(super) struct Unsent {
 impl Unsent {
     /// For the log.
     pub(super) fn sentence(&self) -> &'static str {
-        match self.why {
-            "duplicate" => "a text file has metrics that the agent itself sends, they are not taken from it",
+        match (self.why, &self.family) {
+            ("duplicate", _) => "a text file has metrics that the agent itself sends, they are not taken from it",
+            (_, Some(_)) => "text files have more than there is room for beside the agent's own series",
             _ => "a set goes over what the aggregator grants, it is not sent",
         }
     }
@@ -45,14 +52,21 @@ struct Declared {
     sent: Option<u64>,
 }
 
+impl Declared {
+    fn is(&self, name: &str, layout: &Arc<Layout>) -> bool {
+        self.name == name && Arc::ptr_eq(&self.layout, layout)
+    }
+}
+
 /// One connection's state.
 #[derive(Debug)]
 pub(super) struct Link {
     line_max: usize,
-    sets_max: usize,
-    series_max: usize,
+    granted: Room,
+    /// What the agent's labels take of each series' room.
+    labels: usize,
     declared: Vec<Declared>,
-    /// Replaced sets, to be retired after the push.
+    /// Replaced and left out sets, to be retired after the push.
     retiring: Vec<Declared>,
     /// Numbers are never used again.
     next_number: u64,
@@ -62,13 +76,14 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// A new connection: nothing is declared.
-    pub(super) fn new(limits: Limits) -> Self {
-        let most = |granted: u64, own: usize| usize::try_from(granted).unwrap_or(usize::MAX).min(own);
+    /// A new connection: nothing is declared. `labels` are bytes that each series takes for what
+    /// is not its own.
+    pub(super) fn new(limits: Limits, labels: usize) -> Self {
+        let line_max = usize::try_from(limits.line_bytes).unwrap_or(usize::MAX).min(LINE_BYTES_MAX);
         Self {
-            line_max: most(limits.line_bytes, LINE_BYTES_MAX),
-            sets_max: most(limits.sets, SETS_PER_AGENT_MAX),
-            series_max: most(limits.series, SERIES_PER_AGENT_MAX),
+            line_max,
+            granted: Room::granted(limits),
+            labels,
             declared: vec![],
             retiring: vec![],
             next_number: 1,
@@ -109,46 +124,94 @@ impl Link {
 
     /// Declares the sets that are new or no longer as they were; gives what there is no room for.
     fn declare_all(&mut self, measurement: &Measurement, out: &mut Vec<u8>) -> Vec<Unsent> {
-        let mut unsent = Vec::new();
-        let mut guest = None;
-        for reading in &measurement.readings {
-            let Outcome::Values { layout, .. } = &reading.outcome else { continue };
-            if reading.set == guest::SET {
-                guest = Some(layout);
+        let (wanted, mut unsent) = self.plan(measurement);
+        let is_wanted = |known: &Declared| wanted.iter().any(|(name, layout)| known.is(name, layout));
+        self.let_go(|known| known.name == guest::SET || is_wanted(known));
+        for (name, layout) in &wanted {
+            if self.declared.iter().any(|known| known.name == *name) {
                 continue;
             }
-            self.make_way(reading.set, layout, out);
-            if let Err(why) = self.declare(reading.set, layout, out) {
-                unsent.push(Unsent { set: reading.set, series: layout.total(), why });
+            self.make_way(layout, out);
+            if let Err(why) = self.declare(name, layout, out) {
+                unsent.push(Unsent { set: name, family: None, series: layout.total(), why });
             }
         }
-        if let Some(layout) = guest {
-            let others = self.declared.iter().chain(&self.retiring).filter(|known| known.name != guest::SET);
-            let layouts = others.map(|known| &*known.layout).collect();
-            let hosts = Hosts { age: self.age, layouts, series_max: self.series_max };
-            let (layout, left_out) = self.guest.admit(layout, &hosts);
-            unsent.extend_from_slice(left_out);
-            if let Err(why) = self.declare(guest::SET, &layout, out) {
-                unsent.push(Unsent { set: guest::SET, series: layout.total(), why });
-            }
+        let guest = measurement.readings.iter().find(|reading| reading.set == guest::SET);
+        if let Some(Outcome::Values { layout, .. }) = guest.map(|reading| &reading.outcome) {
+            self.declare_guest(layout, out, &mut unsent);
         }
         unsent
     }
 
+    /// What is to be declared of the agent's own sets: as much as there is room for, the most
+    /// important ones first. Those are the agent's metrics, then the order of the measurement.
+    fn plan(&self, measurement: &Measurement) -> (Vec<(&'static str, Arc<Layout>)>, Vec<Unsent>) {
+        let known = |name: &str| self.declared.iter().find(|known| known.name == name);
+        let is_said = |name: &str| measurement.readings.iter().any(|reading| reading.set == name);
+        // A set of which nothing is said, or only that it failed, stays as it is.
+        let silent = self.declared.iter().filter(|known| known.name != guest::SET && !is_said(known.name));
+        let mut sets: Vec<_> = silent.map(|known| (known.name, Arc::clone(&known.layout))).collect();
+        let (first, others): (Vec<_>, Vec<_>) = measurement.readings.iter().partition(|reading| reading.set == OWN_SET);
+        for reading in first.into_iter().chain(others).filter(|reading| reading.set != guest::SET) {
+            let layout = match &reading.outcome {
+                Outcome::Values { layout, .. } => Some(layout),
+                Outcome::Failed(_) => known(reading.set).map(|known| &known.layout),
+            };
+            sets.extend(layout.map(|layout| (reading.set, Arc::clone(layout))));
+        }
+        let (mut taken, mut unsent) = (Room::default(), vec![]);
+        // A set with nothing in it is none.
+        sets.retain(|(_, layout)| layout.total() > 0);
+        sets.retain(|(set, layout)| {
+            let with_it = taken.and(Room::of_set(layout, self.labels));
+            let is_held = self.granted.holds(with_it);
+            if is_held {
+                taken = with_it;
+            } else {
+                unsent.push(Unsent { set, family: None, series: layout.total(), why: "limit" });
+            }
+            is_held
+        });
+        (sets, unsent)
+    }
+
+    /// Replaced sets, and those that have no room any more, stand until the push is over.
+    fn let_go(&mut self, stays: impl Fn(&Declared) -> bool) {
+        let before = self.declared.len();
+        self.retiring.extend(self.declared.extract_if(.., |known| !stays(known)));
+        self.age += u64::from(self.declared.len() != before);
+    }
+
     /// The text files' set goes before a set that needs its room, or has a name that it used. What
     /// of it may stay is declared again before the push.
-    fn make_way(&mut self, name: &'static str, layout: &Arc<Layout>, out: &mut Vec<u8>) {
-        let is_known = |known: &Declared| known.name == name && Arc::ptr_eq(&known.layout, layout);
+    fn make_way(&mut self, layout: &Layout, out: &mut Vec<u8>) {
         let Some(at) = self.declared.iter().position(|known| known.name == guest::SET) else { return };
-        let has_room = |spared: &[&str]| self.has_room(layout.total(), spared);
-        if self.declared.iter().any(is_known) || !has_room(&[name, guest::SET]) {
+        let is_clash = self.declared.get(at).is_some_and(|guest| is_clash(&guest.layout, layout));
+        let declared = self.taken_by(self.declared.iter());
+        if is_clash || !self.granted.holds(declared.and(Room::of_set(layout, self.labels))) {
+            let guest = self.declared.swap_remove(at);
+            encode(&ToAggregator::Retire(Retire { set: guest.number }), out);
+            self.age += 1;
+        }
+    }
+
+    /// Declares what may be of the text files' set.
+    fn declare_guest(&mut self, layout: &Arc<Layout>, out: &mut Vec<u8>, unsent: &mut Vec<Unsent>) {
+        let others = || self.declared.iter().chain(&self.retiring).filter(|known| known.name != guest::SET);
+        let left = self.granted.without(self.taken_by(others()));
+        // With all of the room, any change of the agent's own sets would be one of the guest, too.
+        let room = Room { text: left.text.min(self.granted.text / 2), ..left };
+        let layouts = others().map(|known| &*known.layout).collect();
+        let hosts = Hosts { age: self.age, layouts, room, labels: self.labels };
+        let (layout, left_out) = self.guest.admit(layout, &hosts);
+        unsent.extend_from_slice(left_out);
+        self.let_go(|known| known.name != guest::SET || known.is(guest::SET, &layout));
+        let is_there = self.declared.iter().any(|known| known.name == guest::SET);
+        if is_there || layout.total() == 0 {
             return;
         }
-        let is_clash = self.declared.get(at).is_some_and(|guest| is_clash(&guest.layout, layout));
-        if is_clash || !has_room(&[name]) {
-            let guest = self.declared.swap_remove(at);
-            self.retiring.push(guest);
-            self.retire(out);
+        if let Err(why) = self.declare(guest::SET, &layout, out) {
+            unsent.push(Unsent { set: guest::SET, family: None, series: layout.total(), why });
         }
     }
 
@@ -160,23 +223,12 @@ impl Link {
         }
     }
 
-    /// Makes sure that a set is declared as it is now.
+    /// Declares a set that is not declared.
     fn declare(&mut self, name: &'static str, layout: &Arc<Layout>, out: &mut Vec<u8>) -> Result<(), &'static str> {
-        let at = self.declared.iter().position(|known| known.name == name);
-        if at.and_then(|at| self.declared.get(at)).is_some_and(|known| Arc::ptr_eq(&known.layout, layout)) {
-            return Ok(());
-        }
-        if let Some(at) = at {
-            self.retiring.push(self.declared.swap_remove(at));
-            self.age += 1;
-        }
-        if layout.total() == 0 {
-            return Ok(());
-        }
-        if !self.has_room(layout.total(), &[]) {
+        if !self.has_room(layout) {
             // Without a moment of both there may be room: then the change is not of one moment.
             self.retire(out);
-            if !self.has_room(layout.total(), &[]) {
+            if !self.has_room(layout) {
                 return Err("limit");
             }
         }
@@ -193,11 +245,14 @@ impl Link {
         Ok(())
     }
 
-    /// Would these series still be within what is granted, if sets of some names were gone?
-    fn has_room(&self, more: usize, spared: &[&str]) -> bool {
-        let all = || self.declared.iter().chain(&self.retiring).filter(|known| !spared.contains(&known.name));
-        let series: usize = all().map(|known| known.layout.total()).sum();
-        all().count() < self.sets_max && series + more <= self.series_max
+    /// Would a set still be within what is granted?
+    fn has_room(&self, layout: &Layout) -> bool {
+        let taken = self.taken_by(self.declared.iter().chain(&self.retiring));
+        self.granted.holds(taken.and(Room::of_set(layout, self.labels)))
+    }
+
+    fn taken_by<'a>(&self, sets: impl Iterator<Item = &'a Declared>) -> Room {
+        sets.fold(Room::default(), |taken, known| taken.and(Room::of_set(&known.layout, self.labels)))
     }
 }
 

@@ -44,7 +44,7 @@ fn push(link: &mut Link, fill: impl FnOnce(&mut Measurement)) -> (String, Vec<Un
 
 #[test]
 fn a_changed_set_gets_a_new_number_and_the_old_one_is_retired_after_the_push() {
-    let mut link = Link::new(LIMITS);
+    let mut link = Link::new(LIMITS, 0);
     let (two, three) = (batch(2), batch(3));
     let add = |batch: &Batch, version| {
         let (layout, values) = (Arc::clone(batch.layout()), batch.values().to_vec());
@@ -59,7 +59,7 @@ fn a_changed_set_gets_a_new_number_and_the_old_one_is_retired_after_the_push() {
 
 #[test]
 fn a_slow_set_is_sent_once_and_a_failed_one_each_time() {
-    let mut link = Link::new(LIMITS);
+    let mut link = Link::new(LIMITS, 0);
     let two = batch(2);
     let add = |version| {
         let (layout, values) = (Arc::clone(two.layout()), two.values().to_vec());
@@ -75,7 +75,7 @@ fn a_slow_set_is_sent_once_and_a_failed_one_each_time() {
 
 #[test]
 fn whole_sets_are_left_out_rather_than_refused() {
-    let mut link = Link::new(Limits { sets: 2, series: 5, ..LIMITS });
+    let mut link = Link::new(Limits { sets: 2, series: 5, ..LIMITS }, 0);
     let (two, three) = (batch(2), batch(3));
     let all = |m: &mut Measurement| {
         m.add("a", 1, two.layout(), two.values());
@@ -84,7 +84,7 @@ fn whole_sets_are_left_out_rather_than_refused() {
     };
     let (said, unsent) = push(&mut link, all);
     assert_eq!(said, "declare 1 a 2, declare 2 b 3, push, values 1 2, values 2 3, end");
-    assert_eq!(unsent, [Unsent { set: "c", series: 2, why: "limit" }]);
+    assert_eq!(unsent, [Unsent { set: "c", family: None, series: 2, why: "limit" }]);
     // There is no room for both at a time, so the old one goes first.
     let (said, _) = push(&mut link, |m| m.add("b", 2, two.layout(), two.values()));
     assert_eq!(said, "retire 2, declare 3 b 2, push, values 3 2, end");
@@ -92,7 +92,7 @@ fn whole_sets_are_left_out_rather_than_refused() {
 
 #[test]
 fn a_series_that_fits_in_no_line_is_left_out() {
-    let mut link = Link::new(Limits { line_bytes: 4096, ..LIMITS });
+    let mut link = Link::new(Limits { line_bytes: 4096, ..LIMITS }, 0);
     let mut long = Batch::new();
     long.begin();
     let value = "\u{1}".repeat(1000);
@@ -117,7 +117,7 @@ fn add(measurement: &mut Measurement, set: &'static str, batch: &Batch) {
 
 #[test]
 fn what_the_agent_itself_sends_is_not_taken_from_text_files() {
-    let mut link = Link::new(LIMITS);
+    let mut link = Link::new(LIMITS, 0);
     let (text, load, both) = (gauges(&["x", "load", "y"]), gauges(&["load"]), gauges(&["load", "y"]));
     let mut step = |own: Option<&Batch>| {
         push(&mut link, |m| {
@@ -127,7 +127,7 @@ fn what_the_agent_itself_sends_is_not_taken_from_text_files() {
             }
         })
     };
-    let twice = |series| vec![Unsent { set: guest::SET, series, why: "duplicate" }];
+    let twice = |series| vec![Unsent { set: guest::SET, family: Some("load".into()), series, why: "duplicate" }];
     let said = "declare 1 a 1, declare 2 textfile 2, push, values 2 2, values 1 1, end";
     assert_eq!(step(Some(&load)), (said.into(), twice(1)));
     assert_eq!(step(Some(&load)), ("push, end".into(), twice(1)), "and so it stays");
@@ -142,7 +142,7 @@ fn what_the_agent_itself_sends_is_not_taken_from_text_files() {
 
 #[test]
 fn a_name_that_a_histogram_would_own_is_not_taken_either() {
-    let mut link = Link::new(LIMITS);
+    let mut link = Link::new(LIMITS, 0);
     let mut text = Batch::new();
     text.begin();
     text.push(protocol::frame::MetricType::Summary, "wait", "", "_count", &[], 1.0);
@@ -161,7 +161,7 @@ fn a_name_that_a_histogram_would_own_is_not_taken_either() {
 
 #[test]
 fn text_files_get_the_room_that_is_left() {
-    let mut link = Link::new(Limits { series: 400, ..LIMITS });
+    let mut link = Link::new(Limits { series: 400, ..LIMITS }, 0);
     let text = gauges(&["p", "q", "r", "s"]);
     let mut step = |own: usize| {
         let own = batch(own);
@@ -176,10 +176,52 @@ fn text_files_get_the_room_that_is_left() {
     );
     let (said, unsent) = step(398);
     assert_eq!(said, "retire 2, retire 1, declare 3 a 398, declare 4 textfile 2, push, values 4 2, values 3 398, end");
-    assert_eq!(unsent, [Unsent { set: "textfile", series: 2, why: "limit" }]);
-    // What has no room anyway is no reason for them to go.
+    assert_eq!(unsent, [Unsent { set: "textfile", family: Some("r".into()), series: 2, why: "limit" }]);
+    // What has no room anyway is no reason for them to go, and what it was makes room for them.
     let (said, unsent) = step(401);
-    assert_eq!((said.as_str(), unsent.len()), ("retire 3, declare 5 textfile 4, push, values 5 4, end, retire 4", 1));
+    assert_eq!((said.as_str(), unsent.len()), ("push, end, retire 3", 2));
+    let (said, unsent) = step(401);
+    assert_eq!((said.as_str(), unsent.len()), ("declare 5 textfile 4, push, values 5 4, end, retire 4", 1));
+}
+
+#[test]
+fn names_and_labels_have_room_too_and_the_most_important_sets_get_it() {
+    // Labels of the agent that take 8 KiB a series leave room for 100-odd of the 1000.
+    let mut link = Link::new(LIMITS, 8192);
+    let (few, many, text) = (batch(30), batch(70), gauges(&["p", "q", "r", "s"]));
+    let mut step = |vitals: &Batch| {
+        push(&mut link, |m| {
+            add(m, "textfile", &text);
+            add(m, "vitals", vitals);
+            add(m, "cpu", &few);
+            add(m, "agent", &few);
+        })
+    };
+    let said = "declare 1 agent 30, declare 2 vitals 30, declare 3 cpu 30, declare 4 textfile 4, \
+                push, values 4 4, values 2 30, values 3 30, values 1 30, end";
+    assert_eq!(step(&few), (said.into(), vec![]));
+    let (said, unsent) = step(&many);
+    assert_eq!(said, "retire 2, retire 3, declare 5 vitals 70, push, values 5 70, end");
+    assert_eq!(unsent, [Unsent { set: "cpu", family: None, series: 30, why: "limit" }]);
+    let (said, unsent) = step(&few);
+    assert!(said.contains("declare 7 cpu 30") && unsent.is_empty(), "{said}");
+}
+
+#[test]
+fn text_files_with_long_names_get_what_room_for_text_there_is() {
+    let mut link = Link::new(LIMITS, 0);
+    let names: Vec<String> = (0..900).map(|n| format!("{}{n}", "x".repeat(200))).collect();
+    let mut text = Batch::new();
+    text.begin();
+    names.iter().for_each(|name| text.gauge(name, "", &[], 1.0));
+    text.finish(true);
+    let (said, unsent) = push(&mut link, |m| {
+        add(m, "textfile", &text);
+        add(m, "a", &batch(200));
+    });
+    // A family takes a good 1024 + 8 * 203 + 32 + 203 bytes of 512 KiB.
+    assert!(said.starts_with("declare 1 a 200, declare 2 textfile 182, "), "{said}");
+    assert_eq!(unsent[0].family.as_deref().map(str::len), Some(203));
 }
 
 proptest! {
@@ -188,9 +230,9 @@ proptest! {
     #[test]
     fn the_limits_hold_at_every_line(
         pushes in proptest::collection::vec(proptest::collection::vec((0..4usize, 0..9usize), 0..5), 1..20),
-        series in 1..20usize, sets in 1..4usize,
+        series in 1..20usize, sets in 1..4usize, labels in 0..200_000usize,
     ) {
-        let mut link = Link::new(Limits { sets: sets as u64, series: series as u64, ..LIMITS });
+        let mut link = Link::new(Limits { sets: sets as u64, series: series as u64, ..LIMITS }, labels);
         let mut declared = std::collections::BTreeMap::new();
         let mut highest = 0;
         for (version, readings) in pushes.into_iter().enumerate() {
@@ -211,7 +253,10 @@ proptest! {
                         prop_assert!(number > highest);
                         highest = number;
                         declared.insert(number, words[3].parse::<usize>().unwrap());
-                        prop_assert!(declared.len() <= sets && declared.values().sum::<usize>() <= series);
+                        let all = declared.values().sum::<usize>();
+                        prop_assert!(declared.len() <= sets && all <= series);
+                        // The aggregator's rule, for the sets of this test.
+                        prop_assert!(declared.len() * (1024 + 8) + all * (labels + 32 + 1 + 6) <= 1 << 20);
                     }
                     "values" => prop_assert_eq!(declared[&words[1].parse().unwrap()], words[2].parse::<usize>().unwrap()),
                     "retire" => prop_assert!(declared.remove(&words[1].parse().unwrap()).is_some()),
@@ -229,7 +274,7 @@ proptest! {
     ) {
         const NAMES: [&str; 4] = ["p", "q", "r", "s"];
         let set = |bits: u8| gauges(&NAMES.iter().enumerate().filter(|(at, _)| bits >> at & 1 == 1).map(|(_, name)| *name).collect::<Vec<_>>());
-        let mut link = Link::new(LIMITS);
+        let mut link = Link::new(LIMITS, 0);
         let mut declared = std::collections::BTreeMap::new();
         for (text, own, which) in pushes {
             let mut measurement = Measurement::default();

@@ -31,12 +31,6 @@ impl Identity {
         Self { fixed }
     }
 
-    /// What it adds to each series, about.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.fixed.iter().map(|(name, value)| name.len() + value.len() + 4).sum()
-    }
-
     /// No labels: for what the aggregator itself adds.
     #[must_use]
     pub fn none() -> Self {

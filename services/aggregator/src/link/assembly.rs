@@ -3,19 +3,12 @@
 use std::sync::Arc;
 
 use protocol::declare::Unfit;
-use protocol::frame::{Declare, Failed, Family, Push, RefuseCode, Series, Values};
-use protocol::is_absent;
+use protocol::frame::{Declare, Failed, Family, Push, RefuseCode, Values};
+use protocol::{cost, is_absent};
 
 use crate::fleet::Moment;
 use crate::fleet::agent::PushedSet;
 use crate::fleet::declared::{Builder, Declared, Identity};
-
-/// What a series takes besides its text: where it ends, and its value.
-const SERIES_OVERHEAD: usize = 16;
-/// What a family takes besides its text: its claim, and its place on the page.
-const FAMILY_OVERHEAD: usize = 1024;
-/// How often its name is kept, with those of the names that it owns.
-const FAMILY_NAMES: usize = 8;
 
 fn unfit<T>(code: RefuseCode, reason: String) -> Result<T, Unfit> {
     Err(Unfit { code, reason })
@@ -29,16 +22,17 @@ pub(super) struct HalfDeclared {
     job: Option<String>,
     total: u64,
     builder: Builder,
-    identity_bytes: usize,
+    /// What each series takes for labels that are not its own.
+    common: usize,
     cost: usize,
 }
 
 impl HalfDeclared {
-    pub(super) fn new(first: &Declare, identity: Identity) -> Self {
-        let identity_bytes = identity.bytes();
+    pub(super) fn new(first: &Declare, identity: Identity, labels: usize) -> Self {
+        let common = labels + cost::of_job(first.job.as_deref());
         let builder = Builder::new(&first.name, identity);
         let (name, job) = (first.name.clone(), first.job.clone());
-        Self { set: first.set, name, job, total: first.total, builder, identity_bytes, cost: 0 }
+        Self { set: first.set, name, job, total: first.total, builder, common, cost: 0 }
     }
 
     pub(super) fn set(&self) -> u64 {
@@ -52,14 +46,10 @@ impl HalfDeclared {
     /// What a line will take as text, about: its names and labels, those that every series of the
     /// agent gets, and the families' own.
     pub(super) fn cost(&self, line: &Declare) -> usize {
-        let labels =
-            |series: &Series| series.labels.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>();
         let family = |family: &Family| {
-            let each = family.name.len() + self.identity_bytes + SERIES_OVERHEAD;
-            let series = family.series.iter().map(|series| each + series.suffix.len() + labels(series)).sum::<usize>();
             let goes_on = self.builder.last_family() == Some(&family.name);
-            let own = family.name.len() * FAMILY_NAMES + family.help.len() + family.unit.len() + FAMILY_OVERHEAD;
-            series + if goes_on { 0 } else { own }
+            let head = if goes_on { 0 } else { cost::of_head(family) };
+            head + cost::of_series(family) + family.series.len() * self.common
         };
         line.families.iter().map(family).sum()
     }

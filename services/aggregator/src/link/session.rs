@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use protocol::declare::check_declare;
 use protocol::frame::{Ack, Acked, Declare, Hello, Push, RefuseCode, Retire, Stream};
-use protocol::{AgentName, ToAgent, ToAggregator, limits};
+use protocol::{AgentName, ToAgent, ToAggregator, cost, limits};
 
 use super::Shared;
 use super::assembly::{HalfDeclared, HalfPush};
@@ -20,10 +20,6 @@ use crate::fleet::delay::Clocks;
 use crate::fleet::room::Share;
 use crate::fleet::seat::Seat;
 use crate::telemetry::Telemetry;
-
-/// Text of declarations that an agent may keep for each series granted to it, on average.
-/// Ordinary series take 60 to 150 bytes.
-const TEXT_BYTES_PER_SERIES: usize = 256;
 
 /// Most families of a connection whose clashes are logged.
 const TOLD_MAX: usize = 100;
@@ -42,6 +38,8 @@ pub struct Session {
     room: Share,
     /// What its declared names and labels take of the room for them, in bytes.
     text: Share,
+    /// What its labels take of that for each of its series.
+    labels: usize,
     declarations: Declarations,
     declaring: Option<HalfDeclared>,
     pushing: Option<HalfPush>,
@@ -67,6 +65,7 @@ impl Session {
             set_max: 0,
             room: shared.fleet.room().share(),
             text: shared.text.share(),
+            labels: cost::of_agent(hello),
             declarations: Declarations::default(),
             shared,
             declaring: None,
@@ -146,9 +145,10 @@ impl Session {
         // Room is taken before it is filled, and for what has come, not for what was promised.
         let cost = half.cost(line);
         let granted = self.shared.fleet.rules().series_per_agent_max;
-        if self.text.held() + cost > granted.saturating_mul(TEXT_BYTES_PER_SERIES) {
+        let most = limits::text_bytes_max(granted);
+        if self.text.held() + cost > most {
             let reason =
-                format!("the declared names and labels take more than {TEXT_BYTES_PER_SERIES} bytes a granted series");
+                format!("the declared names and labels take more than the {most} bytes that go with {granted} series");
             return Err(Ended::refused(RefuseCode::Limit, reason));
         }
         if !self.text.resize(self.text.held() + cost) {
@@ -196,7 +196,7 @@ impl Session {
             Some(job) => self.seat.identity().with_job(job),
             None => self.seat.identity().clone(),
         };
-        self.declaring = Some(HalfDeclared::new(line, identity));
+        self.declaring = Some(HalfDeclared::new(line, identity, self.labels));
         Ok(())
     }
 

@@ -13,6 +13,8 @@ use protocol::names::{is_label_name, is_metric_name};
 
 /// Longest line. A series has at most 8 KiB of labels, some of them escaped.
 pub(super) const LINE_BYTES_MAX: usize = 20 * 1024;
+/// More samples than are taken of one file, or than there is room for beside other files.
+pub(super) const TOO_MANY: &str = "more samples than are taken, the first ones are sent";
 const BLANKS: [char; 2] = [' ', '\t'];
 
 /// What is wrong with a file.
@@ -75,10 +77,10 @@ pub(super) struct Sample {
     pub(super) line: usize,
 }
 
-/// Reads a text; `is_cut` when it is only the beginning of one. Gives its families, each with at
-/// least one sample, in the order in which they are named, and what is wrong.
-pub(super) fn parse(text: &[u8], is_cut: bool) -> (Vec<Family>, Vec<Flaw>) {
-    let mut reader = Reader::default();
+/// Reads a text, up to so many samples; `is_cut` when it is only the beginning of one. Gives its
+/// families, each with at least one sample, in the order in which they are named, and what is wrong.
+pub(super) fn parse(text: &[u8], is_cut: bool, samples_max: usize) -> (Vec<Family>, Vec<Flaw>) {
+    let mut reader = Reader { left: samples_max, ..Reader::default() };
     let mut last = None;
     for (bytes, line) in text.split(|byte| *byte == b'\n').zip(1..) {
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
@@ -113,6 +115,8 @@ struct Reader {
     drafts: Vec<Draft>,
     places: HashMap<String, usize>,
     flaws: Vec<Flaw>,
+    /// How many more samples are taken.
+    left: usize,
 }
 
 #[derive(Debug)]
@@ -129,6 +133,8 @@ impl Reader {
         let text = text.trim_start_matches(BLANKS);
         match text.strip_prefix('#') {
             _ if text.is_empty() => Ok(()),
+            _ if self.left == 0 && text.starts_with('#') => Ok(()),
+            _ if self.left == 0 => Err(TOO_MANY),
             None => self.sample(text, line),
             Some(comment) => match word(comment) {
                 ("HELP", rest) => self.help(rest),
@@ -193,6 +199,7 @@ impl Reader {
             }
             _ => return Err("more than a value after a sample's name"),
         }
+        self.left = self.left.saturating_sub(1);
         let (place, suffix) = self.place(name);
         if let Some(draft) = self.drafts.get_mut(place) {
             draft.family.samples.push(Sample { suffix, labels, value, line });

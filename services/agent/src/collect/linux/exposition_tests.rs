@@ -2,7 +2,7 @@ use super::*;
 
 /// Families as lines, without their values' lines.
 fn shown(text: &[u8]) -> (String, Vec<String>) {
-    let (families, flaws) = parse(text, false);
+    let (families, flaws) = parse(text, false, 1000);
     let mut page = String::new();
     for Family { name, kind, help, samples } in families {
         page += &format!("{name} {kind:?} {help:?}");
@@ -86,9 +86,21 @@ fn a_histogram_is_taken_whole_or_not_at_all() {
         |bad: &str| format!("# TYPE h histogram\nh_bucket{{le=\"+Inf\"}} 2\n{bad}\nh_sum 3\nh_count 2\nx 1\n");
     check(histogram("h_bucket{le=\"1\"} one"), "x Untyped \"\"; {} 1\n", &["line 3: a value that is no number"]);
     check(histogram("h_bucket{le=\"1\"} 1 5"), "x Untyped \"\"; {} 1\n", &["timestamp"]);
-    let cut = |text: &str| parse(text.as_bytes(), true).0.into_iter().map(|family| family.name).collect::<Vec<_>>();
+    let cut =
+        |text: &str| parse(text.as_bytes(), true, 1000).0.into_iter().map(|family| family.name).collect::<Vec<_>>();
     assert_eq!(cut("x 1\n# TYPE h histogram\nh_bucket{le=\"1\"} 1\n"), ["x"]);
     assert_eq!(cut("# TYPE h histogram\nh_bucket{le=\"1\"} 1\nx 1\n"), ["h", "x"]);
+}
+
+#[test]
+fn too_many_samples_are_cut_between_whole_metrics() {
+    let text = "x 1\n# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 2\ny 1\n";
+    for (most, names, line) in [(7, "x h y", 0), (6, "x h y", 0), (5, "x h", 7), (4, "x", 6), (1, "x", 3), (0, "", 1)] {
+        let (families, flaws) = parse(text.as_bytes(), false, most);
+        let got: Vec<String> = families.into_iter().map(|family| family.name).collect();
+        assert_eq!((got.join(" ").as_str(), flaws.first().map_or(0, |flaw| flaw.line)), (names, line), "{most}");
+        assert!(flaws.iter().all(|flaw| flaw.kind == TOO_MANY));
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use protocol::Labels;
+use protocol::declare::owned_names;
 use protocol::frame::MetricType;
 
 use super::Collector;
@@ -16,16 +17,14 @@ use super::batch::Batch;
 use super::config::Config;
 use super::error::{CollectError, Faults};
 use super::exposition::{Family, Flaw, Sample, note};
-use super::files::{Roots, names};
+use super::files::Roots;
 use super::news::News;
-use super::text_source::TextSource;
+use super::text_source::{Room, TextSource, find};
 
 /// Most files that are read, of all directories together.
 const FILES_MAX: usize = 200;
-/// Most bytes of all files that are read.
-const BYTES_MAX: u64 = 16 << 20;
-/// Most names in a directory that are looked at.
-const NAMES_MAX: usize = 10_000;
+/// Most that is read of all files together.
+const ROOM: Room = Room { bytes: 16 << 20, samples: 20_000 };
 /// Most different flaws that the log is told of.
 const TOLD_MAX: usize = 1000;
 /// Families that tell of the files: a file cannot give them.
@@ -66,15 +65,7 @@ impl Textfile {
 
     /// Finds the files that there are, and says whether they are others than before.
     fn list(&mut self, faults: &mut Faults) -> bool {
-        let mut found = Vec::new();
-        for (number, directory) in self.directories.iter().enumerate() {
-            let listed = names(directory, NAMES_MAX + 1).map_err(|error| CollectError::at(directory, &error));
-            let Some(names) = faults.check(listed) else { continue };
-            if names.len() > NAMES_MAX {
-                faults.note(CollectError::TooMany { what: "names in a directory of text files", max: NAMES_MAX });
-            }
-            found.extend(names.into_iter().filter(|name| name.ends_with(".prom")).map(|name| (number, name)));
-        }
+        let mut found = find(&self.directories, faults);
         if found.len() > FILES_MAX {
             faults.note(CollectError::TooMany { what: "text files", max: FILES_MAX });
             found.truncate(FILES_MAX);
@@ -94,7 +85,7 @@ impl Textfile {
     /// Reads what has changed. Says whether anything has, and whether types or helps may have.
     fn refresh(&mut self, now: f64) -> (bool, bool) {
         let (mut is_changed, mut is_other) = (false, false);
-        let mut room = BYTES_MAX;
+        let mut room = ROOM;
         for file in self.files.values_mut() {
             let heads = |family: &Family| (family.name.clone(), family.kind, family.help.clone());
             let before: Vec<_> = file.families().iter().map(heads).collect();
@@ -109,9 +100,10 @@ impl Textfile {
         (is_changed, is_other)
     }
 
-    /// Finds what does not fit together: types, series that come twice.
+    /// Finds what does not fit together: types, names, series that come twice.
     fn compare(&mut self) {
         let mut kinds: HashMap<&str, MetricType> = HashMap::new();
+        let mut owners: HashMap<String, &str> = HashMap::new();
         let mut seen = HashSet::new();
         self.clashes.clear();
         for (number, file) in self.files.values().enumerate().filter(|(_, file)| !file.is_expired) {
@@ -127,10 +119,17 @@ impl Textfile {
                 if is_own(&family.name) {
                     note(&mut flaws, Flaw::at(line, "a metric that tells of text files"));
                 }
+                for name in owned_names(family.kind, &family.name) {
+                    let owner = *owners.entry(name).or_insert(&family.name);
+                    if owner != family.name {
+                        let text = format!("{} and {owner} would have a name in common", family.name);
+                        note(&mut flaws, Flaw { line, kind: "a metric with a name of another", text });
+                    }
+                }
                 for sample in &family.samples {
                     let mut labels: Vec<_> = shown(sample, &self.labels).collect();
                     labels.sort_unstable();
-                    if !seen.insert((&family.name, sample.suffix, labels)) {
+                    if !seen.insert((format!("{}{}", family.name, sample.suffix), labels)) {
                         note(&mut flaws, Flaw::at(sample.line, "a series that stands twice"));
                     }
                 }
@@ -154,6 +153,10 @@ impl Textfile {
                     tracing::warn!(file = file.label(), reason = %flaw, "something in a text file is not sent");
                 }
             }
+            if file.is_expired && self.told.is_news(format!("{} is expired", file.label()), now) {
+                let max_seconds = self.age_max.map(|age| age.as_secs());
+                tracing::warn!(file = file.label(), max_seconds, "a text file is too old, it is not sent");
+            }
         }
         bad
     }
@@ -169,6 +172,8 @@ impl Collector for Textfile {
     }
 
     fn read(&mut self, _roots: &Roots, out: &mut Batch) -> Result<(), CollectError> {
+        // With file and line, instead of what the batch could say.
+        out.tells_itself();
         let mut faults = Faults::default();
         let has_other_files = self.list(&mut faults);
         let (is_changed, has_other_heads) = self.refresh(lifecycle::clock::unix_seconds());

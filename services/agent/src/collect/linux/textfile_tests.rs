@@ -33,11 +33,14 @@ impl Host {
         fs::rename(self.path("new"), self.path(name)).unwrap();
     }
 
+    /// Reads all, and gives the page without helps.
     fn read(&mut self) -> (String, Result<(), CollectError>) {
         self.batch.begin();
         let result = self.collector.read(&Roots::new(None), &mut self.batch);
         self.batch.finish(result.is_ok());
-        (render(&self.batch, true), result)
+        let page = render(&self.batch, true);
+        let page = page.split_inclusive('\n').filter(|line| !line.starts_with("# HELP ")).collect();
+        (page, result)
     }
 
     /// The page without what is said of the files, types as `gauge x 1`.
@@ -201,6 +204,58 @@ fn limits_are_said() {
     assert!(host.flaws().contains("longer than 1048576 bytes"));
 }
 
+/// How many series of `x` the page has, and which files are not whole on it.
+fn counts(host: &mut Host) -> (usize, String) {
+    let count = host.page().matches("untyped x{").count();
+    (count, host.files("fleetgauge_textfile_error"))
+}
+
+#[test]
+fn samples_have_limits_of_a_file_and_together() {
+    let mut host = Host::new(|_| {});
+    let text = |name: &str, n: usize| (0..n).map(|at| format!("x{{{name}=\"{at}\"}} 1\n")).collect::<String>();
+    host.write("a.prom", text("a", 10_001));
+    host.write("b.prom", text("b", 6_000));
+    host.write("c.prom", text("c", 5_000));
+    assert_eq!(counts(&mut host), (20_000, "a.prom c.prom".into()));
+    assert!(host.flaws().contains("line 10001: more samples than are taken"), "{}", host.flaws());
+    host.write("a.prom", text("a", 9_500));
+    assert_eq!(counts(&mut host), (20_000, "c.prom".into()), "what one leaves another has");
+    host.write("a.prom", text("a", 9_000));
+    assert_eq!(counts(&mut host), (20_000, String::new()));
+    host.write("a.prom", text("a", 10_000));
+    assert_eq!(counts(&mut host), (20_000, "c.prom".into()));
+}
+
+#[test]
+fn a_long_file_takes_no_more_room_than_is_read_of_it() {
+    let mut host = Host::new(|_| {});
+    host.write("a.prom", "x 1\n");
+    fs::File::options().append(true).open(host.path("a.prom")).unwrap().set_len(16 << 20).unwrap();
+    host.write("b.prom", "y 2\n");
+    assert_eq!(host.page(), "untyped x 1, untyped y 2");
+    assert_eq!(host.files("fleetgauge_textfile_error"), "a.prom");
+}
+
+#[test]
+fn other_names_in_a_directory_do_not_hide_a_file() {
+    let mut host = Host::new(|config| config.textfile_directories.push(config.textfile_directories[0].join(".")));
+    (0..12_000).for_each(|n| drop(fs::File::create(host.path(&format!("{n}.txt"))).unwrap()));
+    host.write("z.prom", "x 1\n");
+    assert_eq!((host.page().as_str(), host.scrape_error()), ("untyped x 1", false), "the second name is the first's");
+    assert_eq!(host.read().0.matches("node_textfile_mtime_seconds{").count(), 1);
+}
+
+#[test]
+fn two_metrics_with_a_name_in_common_are_an_error() {
+    let mut host = Host::new(|_| {});
+    host.write("a.prom", "# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n");
+    host.write("b.prom", "h_count 5\n");
+    assert_eq!(host.files("fleetgauge_textfile_error"), "b.prom");
+    assert!(host.scrape_error() && host.flaws().contains("line 1: h_count and h would have a name in common"));
+    assert_eq!(host.batch.layout().complaint(), None, "it is said once");
+}
+
 #[test]
 fn a_file_that_is_replaced_while_it_is_read_is_one_or_the_other() {
     let mut host = Host::new(|_| {});
@@ -217,14 +272,15 @@ fn a_file_that_is_replaced_while_it_is_read_is_one_or_the_other() {
                 }
             }
         });
-        for _ in 0..200 {
-            let lines = host.page();
+        let pages: Vec<String> = (0..200).map(|_| host.page()).collect();
+        // Whatever is wrong, the thread must stop.
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        for lines in pages {
             let values: HashSet<&str> = lines.split(", ").map(|line| line.rsplit_once(' ').unwrap().1).collect();
             assert_eq!(values.len(), 1);
             let n: usize = values.into_iter().next().unwrap().parse().unwrap();
             assert_eq!(lines.split(", ").count(), n * 100);
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
 }
 

@@ -219,11 +219,12 @@ async fn labels_of_the_agent_count_for_each_of_its_series() {
     let inside = Inside::with(|rules| rules.series_per_agent_max = 1_000, 1 << 20);
     let mut talk = inside.connect();
     let mut frame = hello("a", "s", 1);
-    frame["hello"]["labels"] = json!({"long": "x".repeat(1000)});
+    let long = "x".repeat(1000);
+    frame["hello"]["labels"] = json!({"a": long, "b": long, "c": long});
     talk.say(frame).await;
     talk.hear().await;
-    let series: Vec<Value> = (0..300).map(|at| json!({"labels": {"i": at.to_string()}})).collect();
-    talk.say(json!({"declare": {"set": 1, "name": "t", "total": 300, "families":
+    let series: Vec<Value> = (0..400).map(|at| json!({"labels": {"i": at.to_string()}})).collect();
+    talk.say(json!({"declare": {"set": 1, "name": "t", "total": 400, "families":
         [{"name": "c", "type": "gauge", "series": series}]}}))
         .await;
     let reason = talk.expect_refusal("limit").await;
