@@ -142,7 +142,8 @@ pub(super) fn all(config: &Config, survey: Arc<Mutex<mounts::Survey>>) -> Vec<Bo
 
 /// A decimal number with a fraction or without; no infinity, no NaN, no sign.
 pub(super) fn number(word: &str) -> Option<f64> {
-    word.bytes().next().filter(u8::is_ascii_digit).and_then(|_| word.parse().ok())
+    let number = word.bytes().next().filter(u8::is_ascii_digit).and_then(|_| word.parse::<f64>().ok());
+    number.filter(|number| number.is_finite())
 }
 
 /// A whole number as the kernel prints its counters.
