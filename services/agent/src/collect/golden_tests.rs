@@ -168,6 +168,7 @@ const OF_EVERY_HOST: &[&str] = &[
     "stat",
     "tcpstat",
     "udp_queues",
+    "uname",
     "vitals",
     "vmstat",
 ];
