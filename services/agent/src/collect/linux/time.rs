@@ -77,8 +77,8 @@ impl Collector for Time {
     }
 }
 
-/// The host's time zone; without the file, UTC. It is read once, if that goes well: programs do not see a change of
-/// it before they start anew either.
+/// The host's time zone; without the file, UTC. It is read once, if that goes well: programs do not
+/// see a change of it before they start anew either.
 fn zone(roots: &Roots, faults: &mut Faults) -> tz::TimeZone {
     use std::io::Read;
     let path = roots.resolve("etc/localtime");
