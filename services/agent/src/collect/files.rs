@@ -1,8 +1,9 @@
 //! Where a host's files are, and how they are read: bounded, and without a new buffer each time.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::error::{CollectError, Faults};
 
@@ -12,8 +13,10 @@ pub const FILE_BYTES_MAX: usize = 1 << 20;
 /// Longest file that is read as an attribute. Those of `/sys` have at most a page; what udev knows
 /// of a disk with many links to it is some tens of KiB.
 const ATTRIBUTE_BYTES_MAX: u64 = 64 * 1024;
-/// Longest chain of symbolic links that is followed.
-const LINKS_MAX: usize = 8;
+/// Most symbolic links that are followed on the way to one file, as in the kernel.
+const LINKS_MAX: usize = 40;
+/// Most entries of a directory that are looked at to find those that are shown.
+const ENTRIES_MAX: usize = 65_536;
 
 /// Where the files of the measured host are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,19 +57,39 @@ impl Roots {
     }
 
     /// A path of the host, symbolic links resolved as the host would: an absolute one starts at
-    /// the host's root, not at ours.
+    /// the host's root, not at ours, and `..` does not lead out of that. Behind too many links
+    /// there is a path that nothing can be at.
     #[must_use]
     pub fn resolve(&self, path: &str) -> PathBuf {
-        let mut at = self.root.join(path);
-        for _ in 0..LINKS_MAX {
-            let Ok(target) = std::fs::read_link(&at) else { break };
-            at = match target.strip_prefix("/") {
-                Ok(absolute) => self.root.join(absolute),
-                Err(_) => at.parent().unwrap_or(&self.root).join(target),
-            };
+        let mut at = PathBuf::new();
+        let mut ahead = parts(Path::new(path));
+        let mut links = 0;
+        while let Some(part) = ahead.pop() {
+            if part == ".." {
+                at.pop();
+                continue;
+            }
+            at.push(part);
+            let Ok(target) = std::fs::read_link(self.root.join(&at)) else { continue };
+            links += 1;
+            if links > LINKS_MAX {
+                return self.root.join("too many links\0");
+            }
+            if target.is_absolute() {
+                at.clear();
+            } else {
+                at.pop();
+            }
+            ahead.extend(parts(&target));
         }
-        at
+        self.root.join(at)
     }
+}
+
+/// What a path is made of, its last part first: names, and `..`.
+fn parts(path: &Path) -> Vec<OsString> {
+    let parts = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
+    parts.rev().map(|part| part.as_os_str().to_owned()).collect()
 }
 
 /// A file below `/proc` or `/sys` that is read again and again: it stays open and is read anew
@@ -150,18 +173,24 @@ impl Source {
         }
     }
 
-    /// Reads all of it as text. `None` (and a fault) when it cannot be read.
+    /// Reads all of it as text. `None` (and a fault) when it cannot be read, or when it is empty: no
+    /// file of the kernel that is read this way ever is, unless something is wrong.
     pub fn read(&mut self, base: &Path, faults: &mut Faults) -> Option<&str> {
-        let loaded = self.load(base, faults);
+        let loaded = self.load(base, faults).and_then(|()| self.filled());
         faults.check(loaded)?;
         Some(self.text(faults))
     }
 
     /// The same where not being there only means that the host has no such thing: no fault then.
     pub fn read_if_there(&mut self, base: &Path, faults: &mut Faults) -> Option<&str> {
-        let loaded = self.load(base, faults);
+        let loaded = self.load(base, faults).and_then(|()| self.filled());
         faults.check_if_there(loaded)?;
         Some(self.text(faults))
+    }
+
+    /// Is there anything in it?
+    fn filled(&self) -> Result<(), CollectError> {
+        if self.buffer.is_empty() { Err(CollectError::empty(self.path)) } else { Ok(()) }
     }
 }
 
@@ -215,18 +244,23 @@ impl HostSource {
         if self.is_own { self.own.text(faults) } else { self.host.text(faults) }
     }
 
-    /// Reads all of it as text. `None` (and a fault) when it cannot be read.
+    /// Reads all of it as text. `None` (and a fault) when it cannot be read, or when it is empty;
+    /// see [`Source::read`].
     pub fn read(&mut self, base: &Path, faults: &mut Faults) -> Option<&str> {
-        let loaded = self.load(base, faults);
+        let loaded = self.load(base, faults).and_then(|()| self.filled());
         faults.check(loaded)?;
         Some(self.text(faults))
     }
 
     /// The same where not being there only means that the host has no such thing: no fault then.
     pub fn read_if_there(&mut self, base: &Path, faults: &mut Faults) -> Option<&str> {
-        let loaded = self.load(base, faults);
+        let loaded = self.load(base, faults).and_then(|()| self.filled());
         faults.check_if_there(loaded)?;
         Some(self.text(faults))
+    }
+
+    fn filled(&self) -> Result<(), CollectError> {
+        if self.is_own { self.own.filled() } else { self.host.filled() }
     }
 }
 
@@ -277,71 +311,55 @@ pub fn attribute(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
 }
 
-/// The names in a directory, sorted, at most `max` of them.
+/// The names in a directory that are wanted, sorted: the first `max` of them; that there are more
+/// is a fault, and so are names that are no text.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn listed(
+    path: &Path,
+    what: &'static str,
+    max: usize,
+    mut is_wanted: impl FnMut(&str) -> bool,
+    faults: &mut Faults,
+) -> Result<Vec<String>, CollectError> {
+    let failed = |error: io::Error| CollectError::at(path, &error);
+    let mut names = Vec::new();
+    for (place, entry) in std::fs::read_dir(path).map_err(failed)?.enumerate() {
+        if place == ENTRIES_MAX {
+            faults.note(CollectError::TooMany { what, max: ENTRIES_MAX });
+            break;
+        }
+        let Some(entry) = faults.check(entry.map_err(failed)) else { break };
+        match entry.file_name().into_string() {
+            Ok(name) if is_wanted(&name) => names.push(name),
+            Ok(_) => {}
+            Err(name) => {
+                faults.note(CollectError::malformed(&path.display().to_string(), &name.to_string_lossy()));
+            }
+        }
+    }
+    names.sort_unstable();
+    if names.len() > max {
+        names.truncate(max);
+        faults.note(CollectError::TooMany { what, max });
+    }
+    Ok(names)
+}
+
+/// The first `max` names in a directory, sorted.
 ///
 /// # Errors
 /// When it cannot be read.
 pub fn names(path: &Path, max: usize) -> io::Result<Vec<String>> {
-    let entries = std::fs::read_dir(path)?.take(max).filter_map(Result::ok);
+    let entries = std::fs::read_dir(path)?.take(ENTRIES_MAX).filter_map(Result::ok);
     let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort_unstable();
+    names.truncate(max);
     Ok(names)
 }
 
 #[cfg(test)]
 #[cfg(unix)]
-mod tests {
-    use super::*;
-
-    fn host() -> (tempfile::TempDir, Roots) {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(root.path().join("proc")).unwrap();
-        let roots = Roots::new(Some(root.path()));
-        (root, roots)
-    }
-
-    #[test]
-    fn a_source_is_read_anew_each_time() {
-        let (_root, roots) = host();
-        let mut source = Source::new("x");
-        let read = |source: &mut Source| source.read(&roots.proc, &mut Faults::default()).map(str::to_owned);
-        assert_eq!(read(&mut source), None);
-        for text in ["one\n".to_owned(), String::new(), "long ".repeat(5000), "short".to_owned()] {
-            std::fs::write(roots.proc.join("x"), &text).unwrap();
-            assert_eq!(read(&mut source), Some(text));
-        }
-    }
-
-    #[test]
-    fn bytes_that_are_no_text_are_a_fault_and_the_rest_is_read() {
-        let (_root, roots) = host();
-        std::fs::write(roots.proc.join("x"), b"a\xffb").unwrap();
-        let mut faults = Faults::default();
-        assert_eq!(Source::new("x").read(&roots.proc, &mut faults), Some("a\u{fffd}b"));
-        assert!(faults.into_result().is_err());
-    }
-
-    #[test]
-    fn a_long_file_ends_at_its_last_whole_line_within_the_limit() {
-        let (_root, roots) = host();
-        std::fs::write(roots.proc.join("x"), "12345\n".repeat(2000)).unwrap();
-        let mut faults = Faults::default();
-        let mut source = Source::new("x");
-        source.max = 9000;
-        assert_eq!(source.read(&roots.proc, &mut faults).map(str::len), Some(9000));
-        source.max = 8999;
-        assert_eq!(source.read(&roots.proc, &mut faults).map(str::len), Some(8994));
-        assert!(faults.into_result().is_err());
-    }
-
-    #[test]
-    fn a_chain_of_links_ends() {
-        let (root, roots) = host();
-        std::os::unix::fs::symlink("/loop", root.path().join("loop")).unwrap();
-        assert!(attribute(&roots.resolve("loop")).is_err());
-        std::fs::write(root.path().join("file"), "text\n").unwrap();
-        std::os::unix::fs::symlink("file", root.path().join("relative")).unwrap();
-        std::os::unix::fs::symlink("/relative", root.path().join("absolute")).unwrap();
-        assert_eq!(attribute(&roots.resolve("absolute")).unwrap(), "text");
-    }
-}
+#[path = "files_tests.rs"]
+mod tests;

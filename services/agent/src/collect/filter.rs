@@ -7,7 +7,10 @@ use std::sync::Arc;
 use regex_lite::Regex;
 
 /// Most names whose decisions are remembered; then they are made anew.
-const KNOWN_MAX: usize = 16_384;
+const KNOWN_MAX: usize = 4096;
+/// Longest name of a device that is shown. The kernel's own limits are lower: 15 bytes of a network
+/// device, 31 of a disk. Decisions on longer names are made anew each time.
+pub const NAME_BYTES_MAX: usize = 256;
 
 /// What is shown: everything that `include` matches (without one: everything), but nothing that
 /// `exclude` matches.
@@ -33,10 +36,12 @@ impl Filter {
         }
         let matches = |expression: &Option<Arc<Regex>>| expression.as_ref().map(|regex| regex.is_match(name));
         let decision = matches(&self.include).unwrap_or(true) && !matches(&self.exclude).unwrap_or(false);
-        if self.known.len() >= KNOWN_MAX {
-            self.known.clear();
+        if name.len() <= NAME_BYTES_MAX {
+            if self.known.len() >= KNOWN_MAX {
+                self.known.clear();
+            }
+            self.known.insert(name.to_owned(), decision);
         }
-        self.known.insert(name.to_owned(), decision);
         decision
     }
 }
@@ -60,5 +65,8 @@ mod tests {
         let mut filter = Filter::default();
         assert!((0..KNOWN_MAX * 2 + 10).all(|n| filter.shows(&n.to_string())));
         assert!(filter.known.len() <= KNOWN_MAX);
+        let long = "a".repeat(NAME_BYTES_MAX + 1);
+        assert!(filter.shows(&long) && !filter.known.contains_key(&long));
+        assert!(filter.known.capacity() <= KNOWN_MAX * 2);
     }
 }

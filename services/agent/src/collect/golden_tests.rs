@@ -13,6 +13,9 @@ use protocol::frame::Declare;
 use super::*;
 use crate::collect::testing::{config, render, render_whole};
 
+#[path = "golden_tests/hidden.rs"]
+mod hidden;
+
 /// Families whose values are those of the machine that runs the tests: 0 in the golden pages.
 const OF_THIS_MACHINE: &[&str] = &[
     "node_time_seconds",
@@ -165,6 +168,7 @@ const OF_EVERY_HOST: &[&str] = &[
     "stat",
     "tcpstat",
     "udp_queues",
+    "uname",
     "vitals",
     "vmstat",
 ];
@@ -368,35 +372,4 @@ fn an_enormous_file_is_read_up_to_the_limit() {
     assert!(error.unwrap().to_string().contains("longer than 1048576 bytes"));
     assert!(batch.layout().total() >= 16_000, "{}", batch.layout().total());
     check_fit("netdev", &batch);
-}
-
-/// Collectors whose files show each reader its own namespace.
-const OF_A_NAMESPACE: &[&str] = &[
-    "arp",
-    "conntrack",
-    "filesystem",
-    "ipvs",
-    "netdev",
-    "netstat",
-    "nfs",
-    "nfsd",
-    "sockstat",
-    "tcpstat",
-    "udp_queues",
-];
-
-#[test]
-fn where_the_hosts_own_is_hidden_our_own_is_shown_and_said_to_be() {
-    let root = tempfile::tempdir().unwrap();
-    copy(&fixtures().join("vm"), root.path());
-    std::fs::rename(root.path().join("proc/1"), root.path().join("proc/self")).unwrap();
-    for (name, batch, _) in pages(root.path()) {
-        let page = render(&batch, false);
-        let said = |hidden: u8| format!("fleetgauge_collector_own_namespace{{collector=\"{name}\"}} {hidden}\n");
-        assert_eq!(page.contains(&said(1)), OF_A_NAMESPACE.contains(&name), "{name}");
-        assert!(!page.contains(&said(0)), "{name}");
-        if name == "netdev" {
-            assert!(page.contains("node_network_receive_bytes_total{device=\"eth0\"} 354400973\n"));
-        }
-    }
 }

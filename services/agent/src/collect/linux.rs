@@ -2,7 +2,7 @@
 //!
 //! To add one: a file, a `mod` line, an entry in [`all`].
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 // What a collector needs from here: `super::` is enough for all of it.
 use super::batch::Batch;
@@ -57,7 +57,7 @@ mod nvme;
 mod os;
 mod powersupplyclass;
 mod pressure;
-mod processes;
+pub(super) mod processes;
 mod rapl;
 mod schedstat;
 mod selinux;
@@ -142,7 +142,8 @@ pub(super) fn all(config: &Config, survey: Arc<Mutex<mounts::Survey>>) -> Vec<Bo
 
 /// A decimal number with a fraction or without; no infinity, no NaN, no sign.
 pub(super) fn number(word: &str) -> Option<f64> {
-    word.bytes().next().filter(u8::is_ascii_digit).and_then(|_| word.parse().ok())
+    let number = word.bytes().next().filter(u8::is_ascii_digit).and_then(|_| word.parse::<f64>().ok());
+    number.filter(|number| number.is_finite())
 }
 
 /// A whole number as the kernel prints its counters.
@@ -156,7 +157,23 @@ fn only_number(file: &str, text: &str) -> Result<f64, CollectError> {
     whole(text.trim_ascii()).ok_or_else(|| CollectError::malformed(file, text))
 }
 
-/// Says on the page whether a collector could only see its own namespace, not the host's. Where
+static SAID_OWN: Once = Once::new();
+
+/// Says once in the log that something is the agent's own, not the host's. Was this the first time?
+fn say_own(said: &Once, collector: &str) -> bool {
+    let mut is_first = false;
+    said.call_once(|| {
+        is_first = true;
+        tracing::warn!(
+            collector,
+            "the host's networks and mounts (/proc/1) are hidden from the agent: it shows its own instead, \
+             and fleetgauge_collector_own_namespace is 1"
+        );
+    });
+    is_first
+}
+
+/// Says on the page, and the first time in the log, whether a collector could only see its own namespace, not the host's. Where
 /// nothing at all could be read there is nothing to say it of, and the set fails with the reason.
 fn note_fallback(
     collector: &str,
@@ -168,8 +185,29 @@ fn note_fallback(
     let result = faults.into_result();
     if result.is_ok() || !out.is_blank() {
         let help = "1 where a collector shows the agent's own namespace, because the host's is hidden from it.";
-        let is_hidden = if own && roots.foreign { 1.0 } else { 0.0 };
+        let is_hidden = own && roots.foreign;
+        if is_hidden {
+            say_own(&SAID_OWN, collector);
+        }
+        let is_hidden = if is_hidden { 1.0 } else { 0.0 };
         out.gauge("fleetgauge_collector_own_namespace", help, &[("collector", collector)], is_hidden);
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_something_is_our_own_is_said_once() {
+        let said = Once::new();
+        assert_eq!([(); 3].map(|()| say_own(&said, "netdev")), [true, false, false]);
+    }
+
+    #[test]
+    fn numbers_are_finite() {
+        let words = ["0.5", "1e3", "nan", "inf", "-1", "1e999", &"9".repeat(400)];
+        assert_eq!(words.map(number), [Some(0.5), Some(1000.0), None, None, None, None, None]);
+    }
 }

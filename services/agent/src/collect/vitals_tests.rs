@@ -69,3 +69,46 @@ fn the_cpus_share_is_of_the_time_between_two_readings() {
     assert!(protocol::is_absent(shares[2]), "no time went by");
     assert!(protocol::is_absent(shares[3]), "idle went back by as much as another went on");
 }
+
+#[test]
+fn hidden_processes_are_a_fault_for_as_long_as_they_are() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(root.path().join("proc/7")).unwrap();
+    let roots = Roots::new(Some(root.path()));
+    let mut processes = from_files::Processes::new();
+    for _ in 0..2 {
+        let mut faults = Faults::default();
+        assert_eq!(processes.count(&roots, &mut faults), 1.0);
+        assert_eq!(faults.into_result().unwrap_err().kind(), "hidden");
+    }
+    std::fs::create_dir_all(root.path().join("proc/1")).unwrap();
+    let mut faults = Faults::default();
+    assert_eq!(from_files::Processes::new().count(&roots, &mut faults), 2.0);
+    assert_eq!(faults.into_result(), Ok(()));
+}
+
+#[test]
+fn files_without_what_is_looked_for_are_a_fault() {
+    const FILES: [(&str, &str, &str); 4] = [
+        ("loadavg", "1 1 1 1/2 3\n", "\n"),
+        ("uptime", "1 1\n", "\n"),
+        ("stat", "cpu  1 1 1 1\n", "cpu0 1 1 1 1\n"),
+        ("meminfo", "MemTotal: 2 kB\nMemAvailable: 1 kB\n", "MemFree: 1 kB\n"),
+    ];
+    let root = tempfile::tempdir().unwrap();
+    let roots = Roots::new(Some(root.path()));
+    std::fs::create_dir_all(&roots.proc).unwrap();
+    let put = |file: &str, text: &str| std::fs::write(roots.proc.join(file), text).unwrap();
+    let fault = || {
+        let mut faults = Faults::default();
+        from_files::Files::new(&config()).signs(&roots, &mut faults);
+        faults.into_result().map_err(|error| error.to_string())
+    };
+    FILES.iter().for_each(|(file, good, _)| put(file, good));
+    assert_eq!(fault(), Ok(()));
+    for (file, good, bad) in FILES {
+        put(file, bad);
+        assert!(fault().is_err_and(|error| error.starts_with(&format!("{file}: cannot make sense of"))), "{file}");
+        put(file, good);
+    }
+}

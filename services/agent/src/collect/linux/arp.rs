@@ -7,7 +7,7 @@ use super::batch::Batch;
 use super::config::Config;
 use super::error::{CollectError, Faults};
 use super::files::Roots;
-use super::filter::Filter;
+use super::filter::{Filter, NAME_BYTES_MAX};
 use super::lines::HostLines;
 use super::{Collector, note_fallback};
 
@@ -31,7 +31,7 @@ impl Arp {
     /// Reads nothing yet.
     #[must_use]
     pub(super) fn new(config: &Config) -> Self {
-        let file = HostLines::new("1/net/arp", "self/net/arp");
+        let file = HostLines::new("1/net/arp", "self/net/arp", "IP address");
         Self { file, filter: config.arp_devices.clone(), counts: BTreeMap::new() }
     }
 }
@@ -69,7 +69,7 @@ impl Collector for Arp {
 /// The device of a line: `IP address, HW type, Flags, HW address, Mask, Device`.
 fn device(line: &str) -> Option<&str> {
     let mut words = line.split_ascii_whitespace().skip(5);
-    words.next().filter(|_| words.next().is_none())
+    words.next().filter(|device| device.len() <= NAME_BYTES_MAX && words.next().is_none())
 }
 
 /// Counts one more of a device, if it is shown. `false`: there are too many.
@@ -103,6 +103,7 @@ mod tests {
         assert_eq!(device(line), Some("eth0"));
         assert_eq!(device("192.0.2.1 0x1 0x2 02:fc:00:00:00:05 *\n"), None);
         assert_eq!(device(&line.replace("eth0", "eth0 x")), None);
+        assert_eq!(device(&line.replace("eth0", &"x".repeat(NAME_BYTES_MAX + 1))), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! Hosts whose firewall needs no tracking have neither file. The number of entries in
 //! `/proc/sys` is that of the reader's network namespace, so it is asked only where that is the
-//! host's own.
+//! host's own; elsewhere the limit without the entries is a fault.
 
 use super::batch::Batch;
 use super::error::{CollectError, Faults};
@@ -55,6 +55,7 @@ impl Collector for Conntrack {
         let mut faults = Faults::default();
         let stat = self.stat.read_if_there(&roots.proc, &mut faults).map(parse);
         let own = stat.is_some() && self.stat.is_own();
+        let is_counted = stat.is_some() || !roots.foreign;
         if let Some(stat) = stat {
             if let Some(stat) = faults.check(stat) {
                 report(&stat, out);
@@ -69,6 +70,10 @@ impl Collector for Conntrack {
             && let Some(limit) = faults.check(only_number("nf_conntrack_max", text))
         {
             out.gauge("node_nf_conntrack_entries_limit", "Most connections that can be tracked.", &[], limit);
+            if !is_counted {
+                let what = "the number of tracked connections is hidden: there is no 1/net/stat/nf_conntrack";
+                faults.note(CollectError::hidden(what));
+            }
         }
         // A host without any of the files has nothing to say, not even that.
         if out.is_blank() {
@@ -153,10 +158,16 @@ mod tests {
         std::fs::write(at.join("nf_conntrack_count"), "7\n").unwrap();
         std::fs::write(at.join("nf_conntrack_max"), "99\n").unwrap();
         let limit = "node_nf_conntrack_entries_limit 99\n";
-        for (foreign, entries) in [(true, ""), (false, "node_nf_conntrack_entries 7\n")] {
+        for (foreign, entries, fault) in
+            [(true, "", Some("hidden: the number of tracked")), (false, "node_nf_conntrack_entries 7\n", None)]
+        {
             let roots = Roots { foreign, ..Roots::new(Some(root.path())) };
             let page = format!("{entries}{limit}fleetgauge_collector_own_namespace{{collector=\"conntrack\"}} 0\n");
-            check(|out, _| Conntrack::new().read(&roots, out).unwrap(), &page, None);
+            let run = |out: &mut Batch, faults: &mut Faults| {
+                let result = Conntrack::new().read(&roots, out);
+                faults.check(result);
+            };
+            check(run, &page, fault);
         }
     }
 

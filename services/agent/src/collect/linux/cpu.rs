@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use super::attr::{Attr, Scratch};
 use super::batch::Batch;
 use super::error::{CollectError, Faults};
-use super::files::{Roots, Source, attribute, names};
+use super::files::{Roots, Source, attribute};
 use super::proc_stat::{MODES, Times, cpu_lines};
+use super::sysfs::{devices, numbered};
 use super::{Collector, whole};
 
 /// An idle time that goes back by this much is a CPU that was taken out and put in again.
@@ -18,6 +19,8 @@ const IDLE: usize = 3;
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// The most CPUs that Linux can be built for.
 const CPUS_MAX: usize = 8192;
+/// What there would be too many of.
+const CPUS: &str = "CPUs";
 
 /// Where each CPU spends its time.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub(super) struct Cpu {
     switchable: Vec<u32>,
     online: Source,
     scratch: Scratch,
+    /// What went wrong when they were looked at.
+    fault: Option<CollectError>,
 }
 
 /// A counter of the times that a core or a package was slowed down because it was too hot.
@@ -56,6 +61,7 @@ impl Cpu {
             switchable: vec![],
             online: Source::new("devices/system/cpu/online"),
             scratch: Scratch::default(),
+            fault: None,
         }
     }
 
@@ -66,11 +72,13 @@ impl Cpu {
         }
         self.looked = Some(Instant::now());
         let base = roots.sys.join("devices/system/cpu");
-        self.isolated = attribute(&base.join("isolated")).map_or(vec![], |text| parse_list(&text));
+        let mut faults = Faults::default();
+        self.isolated = attribute(&base.join("isolated")).map_or(vec![], |text| parse_list(&text, &mut faults));
         self.switchable.clear();
         self.throttles.clear();
-        let directories = names(&base, CPUS_MAX).unwrap_or_default();
-        let mut cpus: Vec<u32> = directories.iter().filter_map(|name| name.strip_prefix("cpu")?.parse().ok()).collect();
+        let directories = devices(&base, CPUS, CPUS_MAX, |name| numbered(name, "cpu").is_some(), &mut faults);
+        self.fault = faults.into_result().err();
+        let mut cpus: Vec<u32> = directories.iter().filter_map(|name| numbered(name, "cpu")?.parse().ok()).collect();
         cpus.sort_unstable();
         for cpu in cpus {
             let at = base.join(format!("cpu{cpu}"));
@@ -87,6 +95,31 @@ impl Cpu {
                 if !known && path.exists() {
                     self.throttles.push(Throttle { package: package.clone(), core, count: Attr::new(path) });
                 }
+            }
+        }
+    }
+
+    /// The counters of heat. `None`: one is gone, as that of a CPU that was switched off.
+    fn counts(&mut self) -> Option<Vec<Result<Option<f64>, CollectError>>> {
+        let counts = self.throttles.iter_mut().map(|throttle| {
+            let count = throttle.count.read(&mut self.scratch).map(|text| whole(&text));
+            match count.map_err(|error| CollectError::at(throttle.count.path(), &error)) {
+                Err(error) if error.is_missing() => None,
+                count => Some(count),
+            }
+        });
+        counts.collect()
+    }
+
+    fn report_throttles(&mut self, roots: &Roots, out: &mut Batch, faults: &mut Faults) {
+        let counts = self.counts().or_else(|| {
+            self.looked = None;
+            self.look(roots);
+            self.counts()
+        });
+        for (throttle, count) in self.throttles.iter().zip(counts.into_iter().flatten()) {
+            if let Some(count) = faults.check(count).flatten() {
+                report_throttle(throttle, count, out);
             }
         }
     }
@@ -108,19 +141,17 @@ impl Collector for Cpu {
             report(&self.times, out);
         }
         self.look(roots);
-        for throttle in &mut self.throttles {
-            let count = throttle.count.read(&mut self.scratch).map(|text| whole(&text));
-            let count = count.map_err(|error| CollectError::at(throttle.count.path(), &error));
-            if let Some(count) = faults.check(count).flatten() {
-                report_throttle(throttle, count, out);
-            }
+        self.report_throttles(roots, out, &mut faults);
+        if let Some(fault) = &self.fault {
+            faults.note(fault.clone());
         }
         for cpu in &self.isolated {
             let help = "1 for a CPU that the scheduler leaves alone.";
             out.gauge("node_cpu_isolated", help, &[("cpu", &cpu.to_string())], 1.0);
         }
         if !self.switchable.is_empty() {
-            let online = self.online.read(&roots.sys, &mut faults).map(parse_list).unwrap_or_default();
+            let text = self.online.read(&roots.sys, &mut faults).map(str::to_owned).unwrap_or_default();
+            let online = parse_list(&text, &mut faults);
             for cpu in &self.switchable {
                 let value = if online.contains(cpu) { 1.0 } else { 0.0 };
                 out.gauge("node_cpu_online", "1 for a CPU that is switched on.", &[("cpu", &cpu.to_string())], value);
@@ -148,9 +179,11 @@ fn keep(text: &str, times: &mut BTreeMap<u32, Times>, faults: &mut Faults) {
             }
             _ => new,
         };
-        if times.len() < CPUS_MAX {
-            times.insert(cpu, kept);
+        if times.len() == CPUS_MAX {
+            faults.note(CollectError::TooMany { what: CPUS, max: CPUS_MAX });
+            break;
         }
+        times.insert(cpu, kept);
     }
     if times.is_empty() {
         faults.note(CollectError::malformed("stat", text));
@@ -185,16 +218,20 @@ fn report_throttle(throttle: &Throttle, count: f64, out: &mut Batch) {
     }
 }
 
-/// Reads a list such as `0-3,8`.
-fn parse_list(text: &str) -> Vec<u32> {
+/// Reads a list such as `0-3,8`; that it has too many CPUs is a fault.
+fn parse_list(text: &str, faults: &mut Faults) -> Vec<u32> {
     let mut cpus = Vec::new();
     for part in text.trim().split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         if let (Ok(first), Ok(last)) = (first.parse::<u32>(), last.parse::<u32>()) {
-            cpus.extend((first..=last).take(CPUS_MAX));
+            // One more than there may be, to notice that.
+            cpus.extend((first..=last).take(CPUS_MAX + 1 - cpus.len().min(CPUS_MAX)));
         }
     }
-    cpus.truncate(CPUS_MAX);
+    if cpus.len() > CPUS_MAX {
+        cpus.truncate(CPUS_MAX);
+        faults.note(CollectError::TooMany { what: CPUS, max: CPUS_MAX });
+    }
     cpus
 }
 
@@ -246,8 +283,49 @@ mod tests {
 
     #[test]
     fn lists() {
-        assert_eq!(parse_list("0-3,8\n"), [0, 1, 2, 3, 8]);
-        assert_eq!(parse_list(""), [] as [u32; 0]);
-        assert_eq!(parse_list("0-4294967295").len(), CPUS_MAX);
+        let mut faults = Faults::default();
+        assert_eq!(parse_list("0-3,8\n", &mut faults), [0, 1, 2, 3, 8]);
+        assert_eq!(parse_list("", &mut faults), [] as [u32; 0]);
+        assert_eq!(parse_list("0-8191", &mut faults).len(), CPUS_MAX);
+        assert_eq!(faults.into_result(), Ok(()));
+        let mut faults = Faults::default();
+        assert_eq!(parse_list("0-4294967295,0-4294967295,7", &mut faults).len(), CPUS_MAX);
+        assert_eq!(faults.into_result().unwrap_err().kind(), "too_many");
+    }
+
+    #[test]
+    fn cpus_over_the_limit_are_a_fault() {
+        let text: String = (0..=CPUS_MAX).map(|cpu| format!("cpu{cpu} 1 1 1 1\n")).collect();
+        let (mut times, mut faults) = (BTreeMap::new(), Faults::default());
+        keep(&text, &mut times, &mut faults);
+        assert_eq!((times.len(), faults.into_result().unwrap_err().kind()), (CPUS_MAX, "too_many"));
+    }
+
+    #[test]
+    fn a_cpu_that_is_switched_off_is_no_fault() {
+        let root = tempfile::tempdir().unwrap();
+        let roots = Roots::new(Some(root.path()));
+        let put = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        put("proc/stat", "cpu0 1 1 1 1\n");
+        for cpu in 0..2 {
+            let at = format!("sys/devices/system/cpu/cpu{cpu}");
+            put(&format!("{at}/topology/physical_package_id"), "0\n");
+            put(&format!("{at}/topology/core_id"), &format!("{cpu}\n"));
+            put(&format!("{at}/thermal_throttle/core_throttle_count"), "3\n");
+        }
+        let mut cpu = Cpu::new();
+        // The files are not kept open: what is removed here could still be read, other than in /sys.
+        cpu.look(&roots);
+        std::fs::remove_dir_all(root.path().join("sys/devices/system/cpu/cpu1")).unwrap();
+        let (mut out, line) = (Batch::new(), "node_cpu_core_throttles_total{core=\"0\",package=\"0\"} 3\n");
+        out.begin();
+        cpu.read(&roots, &mut out).unwrap();
+        out.finish(true);
+        let page = crate::collect::testing::render(&out, false);
+        assert!(page.contains(line) && !page.contains("core=\"1\""), "{page}");
     }
 }

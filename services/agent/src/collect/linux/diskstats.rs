@@ -1,13 +1,13 @@
 //! `node_disk_*` from `/proc/diskstats`, with what udev knows of each disk.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::batch::Batch;
 use super::config::Config;
 use super::error::{CollectError, Faults, at_most};
-use super::files::{Roots, Source, attribute};
-use super::filter::Filter;
+use super::files::{Roots, Source, attribute, listed};
+use super::filter::{Filter, NAME_BYTES_MAX};
 use super::{Collector, whole};
 
 /// What stands in the columns after the name: a counter or gauge, and what a unit of it is worth.
@@ -42,6 +42,31 @@ const DISKS_MAX: usize = 2000;
 /// What a disk is changes rarely; udev's files are read this often.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
+/// What is shown of udev's properties; of the others a disk may have tens of KiB.
+const PROPERTIES: [&str; 19] = [
+    "DM_LV_LAYER",
+    "DM_LV_NAME",
+    "DM_NAME",
+    "DM_UUID",
+    "DM_VG_NAME",
+    "ID_ATA_ROTATION_RATE_RPM",
+    "ID_ATA_WRITE_CACHE",
+    "ID_ATA_WRITE_CACHE_ENABLED",
+    "ID_FS_TYPE",
+    "ID_FS_USAGE",
+    "ID_FS_UUID",
+    "ID_FS_VERSION",
+    "ID_MODEL",
+    "ID_PATH",
+    "ID_REVISION",
+    "ID_SERIAL",
+    "ID_SERIAL_SHORT",
+    "ID_WWN",
+    "SCSI_IDENT_SERIAL",
+];
+/// Longest property that is shown.
+const PROPERTY_BYTES_MAX: usize = 1024;
+
 /// The host's disks.
 #[derive(Debug)]
 pub(super) struct Diskstats {
@@ -54,8 +79,10 @@ pub(super) struct Diskstats {
 /// What is known of a disk beside its counters.
 #[derive(Debug, Default, Clone)]
 struct Disk {
-    udev: HashMap<String, String>,
+    udev: HashMap<&'static str, String>,
     rotational: String,
+    /// Has it a property that is too long to be shown?
+    has_too_long: bool,
 }
 
 impl Diskstats {
@@ -82,16 +109,32 @@ impl Collector for Diskstats {
             self.known.clear();
             self.looked = Some(Instant::now());
         }
-        if let Some(text) = self.file.read(&roots.proc, &mut faults) {
+        let loaded = self.file.load(&roots.proc, &mut faults);
+        if faults.check(loaded).is_some() {
+            let text = self.file.text(&mut faults);
+            if text.is_empty() && !is_diskless(roots) {
+                faults.note(CollectError::empty("diskstats"));
+            }
+            let mut shown = 0;
             for line in lines(text, &mut self.filter) {
                 let Some(line) = faults.check(line) else { continue };
+                shown += 1;
                 if !self.known.contains_key(line.device) {
                     self.known.insert(line.device.to_owned(), look(roots, &line));
                 }
                 if let Some(disk) = self.known.get(line.device) {
                     report_info(&line, disk, out);
+                    if disk.has_too_long {
+                        let what = format!("run/udev/data/b{}:{}", line.major, line.minor);
+                        faults.note(CollectError::TooLong { what, max: PROPERTY_BYTES_MAX });
+                    }
                 }
                 report(&line, out);
+            }
+            // Disks came and went.
+            if self.known.len() > shown {
+                let devices: HashSet<&str> = text.lines().filter_map(device).collect();
+                self.known.retain(|known, _| devices.contains(known.as_str()));
             }
         }
         faults.into_result()
@@ -109,9 +152,20 @@ struct Line<'a> {
     count: usize,
 }
 
+/// Has the kernel no block device at all (a machine that booted from the network)? Only then is its
+/// file of them empty.
+fn is_diskless(roots: &Roots) -> bool {
+    listed(&roots.sys.join("block"), "disks", 1, |_| true, &mut Faults::default()).is_ok_and(|disks| disks.is_empty())
+}
+
+/// The name of a line's disk.
+fn device(line: &str) -> Option<&str> {
+    line.split_ascii_whitespace().nth(2)
+}
+
 /// The disks that are shown.
 fn lines<'a>(text: &'a str, filter: &mut Filter) -> impl Iterator<Item = Result<Line<'a>, CollectError>> {
-    let mut is_shown = |line: &&str| line.split_ascii_whitespace().nth(2).is_none_or(|device| filter.shows(device));
+    let mut is_shown = |line: &&str| device(line).is_none_or(|device| filter.shows(device));
     let lines = text.lines().filter(move |line| is_shown(line)).map(|line| {
         let malformed = || CollectError::malformed("diskstats", line);
         let mut words = line.split_ascii_whitespace();
@@ -125,7 +179,9 @@ fn lines<'a>(text: &'a str, filter: &mut Filter) -> impl Iterator<Item = Result<
         }
         // A disk's number becomes part of a path.
         let numbers = whole(major).is_some() && whole(minor).is_some();
-        (numbers && count >= COLUMNS_MIN).then_some(Line { major, minor, device, columns, count }).ok_or_else(malformed)
+        (numbers && device.len() <= NAME_BYTES_MAX && count >= COLUMNS_MIN)
+            .then_some(Line { major, minor, device, columns, count })
+            .ok_or_else(malformed)
     });
     at_most(DISKS_MAX, "disks", lines)
 }
@@ -147,16 +203,23 @@ fn look(roots: &Roots, line: &Line<'_>) -> Disk {
     // A slash in a device's name stands as an exclamation mark in /sys.
     let directory = line.device.replace('/', "!");
     let rotational = attribute(&roots.sys.join("block").join(directory).join("queue/rotational"));
-    Disk {
-        udev: attribute(&udev).map_or_else(|_| HashMap::new(), |text| properties(&text)),
-        rotational: rotational.unwrap_or_else(|_| "0".to_owned()),
-    }
+    let mut disk = properties(&attribute(&udev).unwrap_or_default());
+    disk.rotational = rotational.ok().filter(|text| text.len() <= PROPERTY_BYTES_MAX).unwrap_or_else(|| "0".to_owned());
+    disk
 }
 
-/// The properties in a file of udev's database: lines `E:KEY=VALUE`.
-fn properties(text: &str) -> HashMap<String, String> {
-    let pairs = text.lines().filter_map(|line| line.strip_prefix("E:")?.split_once('='));
-    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+/// The properties in a file of udev's database that are shown: lines `E:KEY=VALUE`.
+fn properties(text: &str) -> Disk {
+    let mut disk = Disk::default();
+    for (key, value) in text.lines().filter_map(|line| line.strip_prefix("E:")?.split_once('=')) {
+        let Some(key) = PROPERTIES.into_iter().find(|known| *known == key) else { continue };
+        if value.len() <= PROPERTY_BYTES_MAX {
+            disk.udev.insert(key, value.to_owned());
+        } else {
+            disk.has_too_long = true;
+        }
+    }
+    disk
 }
 
 fn report_info(line: &Line<'_>, disk: &Disk, out: &mut Batch) {
@@ -206,104 +269,5 @@ fn report_info(line: &Line<'_>, disk: &Disk, out: &mut Batch) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::collect::testing::check;
-
-    #[test]
-    fn whole_disks_only() {
-        let mut filter = crate::collect::testing::config().diskstats_devices;
-        for name in ["ram0", "zram1", "loop12", "fd0", "sda1", "vda1", "xvda10", "hda2", "nvme0n1p2", "nvme10n12p3"] {
-            assert!(!filter.shows(name), "{name}");
-        }
-        let shown = "sda vda sdaa sdaa1 xvdab12 sdA1 nvme0n1 nvmen1p1 dm-0 md0 mmcblk0 mmcblk0p1 sr0 zd0 sd1 ram";
-        for name in shown.split(' ') {
-            assert!(filter.shows(name), "{name}");
-        }
-    }
-
-    #[test]
-    fn units() {
-        let text = "254 0 vda 36159 6938 5397330 27975 37737 25711 6246696 13201 2 8176 42165 8847 0 1081872 701 8259 286\n\
-            8 0 sda 1 2 3 4 5 6 7 8 9 10 11\n8 16 sdb 1 2 3\nx y sdc 1 2 3 4 5 6 7 8 9 10 11\n";
-        let run = |out: &mut Batch, faults: &mut Faults| {
-            for line in lines(text, &mut Filter::default()) {
-                if let Some(line) = faults.check(line) {
-                    report(&line, out);
-                }
-            }
-        };
-        check(
-            run,
-            "node_disk_reads_completed_total{device=\"vda\"} 36159\n\
-             node_disk_reads_completed_total{device=\"sda\"} 1\n\
-             node_disk_reads_merged_total{device=\"vda\"} 6938\n\
-             node_disk_reads_merged_total{device=\"sda\"} 2\n\
-             node_disk_read_bytes_total{device=\"vda\"} 2763432960\n\
-             node_disk_read_bytes_total{device=\"sda\"} 1536\n\
-             node_disk_read_time_seconds_total{device=\"vda\"} 27.975\n\
-             node_disk_read_time_seconds_total{device=\"sda\"} 0.004\n\
-             node_disk_writes_completed_total{device=\"vda\"} 37737\n\
-             node_disk_writes_completed_total{device=\"sda\"} 5\n\
-             node_disk_writes_merged_total{device=\"vda\"} 25711\n\
-             node_disk_writes_merged_total{device=\"sda\"} 6\n\
-             node_disk_written_bytes_total{device=\"vda\"} 3198308352\n\
-             node_disk_written_bytes_total{device=\"sda\"} 3584\n\
-             node_disk_write_time_seconds_total{device=\"vda\"} 13.201\n\
-             node_disk_write_time_seconds_total{device=\"sda\"} 0.008\n\
-             node_disk_io_now{device=\"vda\"} 2\n\
-             node_disk_io_now{device=\"sda\"} 9\n\
-             node_disk_io_time_seconds_total{device=\"vda\"} 8.176\n\
-             node_disk_io_time_seconds_total{device=\"sda\"} 0.01\n\
-             node_disk_io_time_weighted_seconds_total{device=\"vda\"} 42.165\n\
-             node_disk_io_time_weighted_seconds_total{device=\"sda\"} 0.011\n\
-             node_disk_discards_completed_total{device=\"vda\"} 8847\n\
-             node_disk_discards_merged_total{device=\"vda\"} 0\n\
-             node_disk_discarded_sectors_total{device=\"vda\"} 1081872\n\
-             node_disk_discard_time_seconds_total{device=\"vda\"} 0.701\n\
-             node_disk_flush_requests_total{device=\"vda\"} 8259\n\
-             node_disk_flush_requests_time_seconds_total{device=\"vda\"} 0.286\n",
-            Some("diskstats: cannot make sense of \"8 16 sdb 1 2 3\""),
-        );
-    }
-
-    #[test]
-    fn what_goes_over_the_limit_is_a_fault() {
-        let some =
-            |count: usize| -> String { (0..count).map(|n| format!("9 {n} md{n} 1 2 3 4 5 6 7 8 9 10 11\n")).collect() };
-        assert_eq!(lines(&some(DISKS_MAX), &mut Filter::default()).filter(Result::is_ok).count(), DISKS_MAX);
-        assert_eq!(lines(&some(DISKS_MAX), &mut Filter::default()).find_map(Result::err), None);
-        let too_many = some(DISKS_MAX + 5);
-        assert_eq!(lines(&too_many, &mut Filter::default()).filter(Result::is_ok).count(), DISKS_MAX);
-        let faults: Vec<String> =
-            lines(&too_many, &mut Filter::default()).filter_map(Result::err).map(|error| error.to_string()).collect();
-        assert_eq!(faults, ["disks: more than 2000, the others are not shown"]);
-    }
-
-    #[test]
-    fn properties_stand_behind_any_number_of_links() {
-        let root = tempfile::tempdir().unwrap();
-        let database = root.path().join("run/udev/data");
-        std::fs::create_dir_all(&database).unwrap();
-        let links: String = (0..500).map(|n| format!("S:disk/by-id/wwn-0x5000cca22b8f2a1c-part{n}\n")).collect();
-        std::fs::write(database.join("b8:0"), links + "E:ID_MODEL=last\n").unwrap();
-        let line = Line { major: "8", minor: "0", device: "sda", columns: [0.0; 17], count: 17 };
-        let disk = look(&Roots::new(Some(root.path())), &line);
-        assert_eq!(disk.udev.get("ID_MODEL").map(String::as_str), Some("last"));
-    }
-
-    #[test]
-    fn udev() {
-        let text = "S:disk/by-id/x\nE:ID_MODEL=Q\"uoted\nE:ID_SERIAL=long\nE:ID_SERIAL_SHORT=short\nE:ID_FS_TYPE=ext4\nE:DM_NAME=vg-lv\nE:ID_ATA_WRITE_CACHE=1\nI:1\n";
-        let disk = Disk { udev: properties(text), rotational: "1".into() };
-        let line = Line { major: "8", minor: "0", device: "sda", columns: [0.0; 17], count: 17 };
-        check(
-            |out, _| report_info(&line, &disk, out),
-            "node_disk_info{device=\"sda\",major=\"8\",minor=\"0\",path=\"\",wwn=\"\",model=\"Q\\\"uoted\",serial=\"short\",revision=\"\",rotational=\"1\"} 1\n\
-             node_disk_filesystem_info{device=\"sda\",type=\"ext4\",usage=\"\",uuid=\"\",version=\"\"} 1\n\
-             node_disk_device_mapper_info{device=\"sda\",name=\"vg-lv\",uuid=\"\",vg_name=\"\",lv_name=\"\",lv_layer=\"\"} 1\n\
-             node_disk_ata_write_cache{device=\"sda\"} 1\n",
-            None,
-        );
-    }
-}
+#[path = "diskstats_tests.rs"]
+mod tests;

@@ -18,14 +18,17 @@ const LINE_BYTES_MAX: usize = 4096;
 pub(super) struct HostLines {
     host: &'static str,
     own: &'static str,
+    /// How the head begins, blanks aside.
+    head: &'static str,
     is_own: bool,
 }
 
 impl HostLines {
-    /// The file at these paths: that of process 1 (`1/…`) and our own (`self/…`).
+    /// The file at these paths: that of process 1 (`1/…`) and our own (`self/…`). Its head begins
+    /// with this.
     #[must_use]
-    pub(super) fn new(host: &'static str, own: &'static str) -> Self {
-        Self { host, own, is_own: false }
+    pub(super) fn new(host: &'static str, own: &'static str, head: &'static str) -> Self {
+        Self { host, own, head, is_own: false }
     }
 
     /// Was our own read, the last time?
@@ -38,7 +41,8 @@ impl HostLines {
     /// That is a fault; lines over the limit, which are not read, are one too.
     ///
     /// # Errors
-    /// When neither file can be opened (of the host's), or not be read to its end.
+    /// When neither file can be opened (of the host's), or not be read to its end; when its head is
+    /// missing, which the kernel always writes.
     pub(super) fn each(
         &mut self,
         base: &Path,
@@ -58,7 +62,12 @@ impl HostLines {
         let mut count = 0;
         let mut next =
             |line: &mut Vec<u8>| next(&mut reader, line).map_err(|error| CollectError::at(&base.join(path), &error));
-        next(&mut line)?;
+        if !next(&mut line)? {
+            return Err(CollectError::empty(path));
+        }
+        if !line.trim_ascii_start().starts_with(self.head.as_bytes()) {
+            return Err(CollectError::malformed(path, &String::from_utf8_lossy(&line)));
+        }
         while next(&mut line)? {
             if line.len() == LINE_BYTES_MAX {
                 faults.note(CollectError::TooLong { what: path.to_owned(), max: LINE_BYTES_MAX });
@@ -93,7 +102,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("x"), text).unwrap();
         let (mut lines, mut faults) = (vec![], Faults::default());
-        let mut file = HostLines::new("hidden", "x");
+        let mut file = HostLines::new("hidden", "x", "head");
         let take = |line: &str| (line != "bad\n").then(|| lines.push(line.to_owned()));
         file.each(directory.path(), max, &mut faults, take).unwrap();
         assert!(file.is_own());
@@ -102,11 +111,10 @@ mod tests {
 
     #[test]
     fn every_line_but_the_head_is_handed_on() {
-        assert_eq!(lines(b"", 2), (vec![], None));
-        assert_eq!(lines(b"head\n", 2), (vec![], None));
+        assert_eq!(lines(b"  head line\n", 2), (vec![], None));
         assert_eq!(lines(b"head\none\ntwo", 2), (vec!["one\n".into(), "two".into()], None));
-        let many = "a line\n".repeat(CHUNK_BYTES);
-        assert_eq!(lines(many.as_bytes(), CHUNK_BYTES).0.len(), CHUNK_BYTES - 1);
+        let many = String::from("head\n") + &"a line\n".repeat(CHUNK_BYTES);
+        assert_eq!(lines(many.as_bytes(), CHUNK_BYTES).0.len(), CHUNK_BYTES);
     }
 
     #[test]
@@ -123,9 +131,20 @@ mod tests {
     }
 
     #[test]
+    fn without_a_head_nothing_is_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        for (text, fault) in [("", "x: empty"), ("one\ntwo\n", "x: cannot make sense of \"one\\n\"")] {
+            std::fs::write(directory.path().join("x"), text).unwrap();
+            let take = |_: &str| -> Option<()> { panic!("not a line of it") };
+            let read = HostLines::new("x", "own", "head").each(directory.path(), 9, &mut Faults::default(), take);
+            assert_eq!(read.unwrap_err().to_string(), fault);
+        }
+    }
+
+    #[test]
     fn a_file_that_is_not_there_is_the_hosts() {
         let error =
-            HostLines::new("1/x", "self/x").each(Path::new("/nowhere"), 1, &mut Faults::default(), |_| Some(()));
+            HostLines::new("1/x", "self/x", "").each(Path::new("/nowhere"), 1, &mut Faults::default(), |_| Some(()));
         assert!(error.unwrap_err().to_string().starts_with("/nowhere/1/x: "));
     }
 }

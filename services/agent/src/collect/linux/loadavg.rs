@@ -74,5 +74,6 @@ mod tests {
         check(|out, faults| report("0.21 0.15\n", out, faults), "", Some("loadavg: cannot make sense of"));
         check(|out, faults| report("a b c", out, faults), "", Some("cannot make sense of \"a b c\""));
         check(|out, faults| report("nan inf 1", out, faults), "", Some("malformed"));
+        check(|out, faults| report(&format!("1 {} 1", "9".repeat(400)), out, faults), "", Some("malformed"));
     }
 }

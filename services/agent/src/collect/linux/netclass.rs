@@ -1,8 +1,9 @@
 //! `node_network_*`: what the host's network devices are and the state that they are in, from
 //! `/sys/class/net`.
 //!
-//! A device has more than twenty files, and for some the kernel asks the hardware. So only three
-//! are read at every push, those in which a change of state shows; all are when one of them has
+//! A device has more than twenty files, and for some the kernel asks the hardware. So only four are
+//! read at every push, those in which a change of state shows, or that it is another device by the
+//! same name. Four more, which a person changes, are read every 15 s. All are when one of these has
 //! changed, when a device came or went, and once a minute.
 
 use std::path::{Path, PathBuf};
@@ -12,19 +13,21 @@ use super::Collector;
 use super::attr::{Attr, Scratch};
 use super::batch::Batch;
 use super::config::Config;
-use super::error::{CollectError, Faults, at_most};
-use super::files::{Roots, names};
+use super::error::{CollectError, Faults};
+use super::files::{Roots, listed};
 use super::filter::Filter;
 use super::sysfs;
 
 /// How often everything is read where nothing seems to have changed.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How often the files are read in which a change of settings shows.
+const GLANCE_EVERY: Duration = Duration::from_secs(15);
 /// Most devices that are shown.
 const DEVICES_MAX: usize = 1000;
-/// Most devices that are listed to find those that are shown.
-const LISTED_MAX: usize = 65_536;
-/// The files in which a change of state shows.
-const WATCHED: [&str; 3] = ["operstate", "flags", "carrier_changes"];
+/// The files in which a change of state shows, or that a device was made anew.
+const WATCHED: [&str; 4] = ["operstate", "flags", "carrier_changes", "ifindex"];
+/// The files in which a change of settings shows.
+const GLANCED: [&str; 4] = ["address", "duplex", "mtu", "speed"];
 /// A megabit per second in bytes per second.
 const MEGABIT: f64 = 125_000.0;
 /// How old kernels write a speed that they do not know; new ones write -1.
@@ -67,6 +70,7 @@ pub(super) struct Netclass {
     filter: Filter,
     scratch: Scratch,
     looked: Option<Instant>,
+    glanced: Option<Instant>,
     /// What was listed when they were looked at.
     listed: Vec<String>,
     devices: Vec<Device>,
@@ -79,12 +83,21 @@ pub(super) struct Netclass {
 struct Device {
     name: String,
     watched: Vec<Watched>,
+    settings: Settings,
     numbers: [Option<i64>; NUMBERS.len()],
     address: String,
     broadcast: String,
     duplex: String,
     alias: String,
     operational: String,
+}
+
+/// What stands in the files of [`GLANCED`].
+type Settings = [Option<String>; GLANCED.len()];
+
+/// Reads them. What is wrong with one is said when everything is read.
+fn settings(at: &Path) -> Settings {
+    GLANCED.map(|file| sysfs::text(&at.join(file), &mut Faults::default()))
 }
 
 /// A file that is read at every push, and what stood in it.
@@ -102,6 +115,7 @@ impl Netclass {
             filter: config.netclass_devices.clone(),
             scratch: Scratch::default(),
             looked: None,
+            glanced: None,
             listed: vec![],
             devices: vec![],
             fault: None,
@@ -110,19 +124,26 @@ impl Netclass {
 
     /// The names of the devices that are shown.
     fn list(&mut self, base: &Path, faults: &mut Faults) -> Option<Vec<String>> {
-        let listed = names(base, LISTED_MAX + 1).map_err(|error| CollectError::at(base, &error));
-        let listed = faults.check(listed)?;
-        let listed = at_most(LISTED_MAX, "network devices", listed.into_iter().map(Ok));
-        let shown = listed.filter(|name| name.as_ref().map_or(true, |name| self.filter.shows(name)));
-        Some(at_most(DEVICES_MAX, "network devices", shown).filter_map(|name| faults.check(name)).collect())
+        let listed = listed(base, "network devices", DEVICES_MAX, |name| self.filter.shows(name), faults);
+        faults.check(listed)
     }
 
     /// Has something changed, as far as a glance shows?
-    fn is_news(&mut self, listed: &[String]) -> bool {
+    fn is_news(&mut self, base: &Path, listed: &[String]) -> bool {
         let mut watched = self.devices.iter_mut().flat_map(|device| &mut device.watched);
         self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY)
             || self.listed != listed
             || watched.any(|watched| watched.has_changed(&mut self.scratch))
+            || self.is_set_otherwise(base)
+    }
+
+    /// Has a person changed a device, since it was looked at? That is asked for now and then only.
+    fn is_set_otherwise(&mut self, base: &Path) -> bool {
+        if self.glanced.is_some_and(|glanced| glanced.elapsed() < GLANCE_EVERY) {
+            return false;
+        }
+        self.glanced = Some(Instant::now());
+        self.devices.iter().any(|device| device.settings != settings(&base.join(&device.name)))
     }
 
     fn look(&mut self, base: &Path, listed: Vec<String>) {
@@ -135,6 +156,7 @@ impl Netclass {
         self.fault = faults.into_result().err();
         self.listed = listed;
         self.looked = Some(Instant::now());
+        self.glanced = self.looked;
     }
 }
 
@@ -151,7 +173,7 @@ impl Collector for Netclass {
         let mut faults = Faults::default();
         let base = roots.sys.join("class/net");
         if let Some(listed) = self.list(&base, &mut faults) {
-            if self.is_news(&listed) {
+            if self.is_news(&base, &listed) {
                 self.look(&base, listed);
             }
             for device in &self.devices {
@@ -184,6 +206,7 @@ impl Device {
         // First, so that no change is missed between this and the next glance.
         let watched = WATCHED.iter().filter_map(|file| Watched::new(at.join(file), scratch)).collect();
         let operational = sysfs::text(&at.join("operstate"), faults)?;
+        let settings = settings(at);
         let numbers = NUMBERS.map(|(file, ..)| {
             let path = at.join(file);
             let text = sysfs::text(&path, faults)?;
@@ -194,6 +217,7 @@ impl Device {
         Some(Self {
             name: name.to_owned(),
             watched,
+            settings,
             numbers,
             address: text("address"),
             broadcast: text("broadcast"),
@@ -256,101 +280,5 @@ fn number(text: &str) -> Option<i64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::collect::testing::{check, config, render};
-
-    /// A host with a device.
-    fn host() -> (tempfile::TempDir, Roots) {
-        let root = tempfile::tempdir().unwrap();
-        let roots = Roots::new(Some(root.path()));
-        put(&roots, "eth0", &[("operstate", "up\n"), ("flags", "0x1003\n"), ("mtu", "1500\n")]);
-        (root, roots)
-    }
-
-    fn put(roots: &Roots, device: &str, files: &[(&str, &str)]) {
-        let at = roots.sys.join("class/net").join(device);
-        std::fs::create_dir_all(&at).unwrap();
-        for (file, text) in files {
-            std::fs::write(at.join(file), text).unwrap();
-        }
-    }
-
-    fn page(netclass: &mut Netclass, roots: &Roots) -> String {
-        let mut out = Batch::new();
-        out.begin();
-        netclass.read(roots, &mut out).unwrap();
-        out.finish(true);
-        render(&out, false)
-    }
-
-    #[test]
-    fn a_device_is_looked_at_anew_when_its_state_changes() {
-        let (_root, roots) = host();
-        let mut netclass = Netclass::new(&config());
-        assert!(page(&mut netclass, &roots).contains("node_network_mtu_bytes{device=\"eth0\"} 1500\n"));
-        put(&roots, "eth0", &[("mtu", "9000\n")]);
-        assert!(page(&mut netclass, &roots).contains("} 1500\n"), "nothing seems to have changed");
-        put(&roots, "eth0", &[("operstate", "down\n")]);
-        let after = page(&mut netclass, &roots);
-        assert!(after.contains("node_network_mtu_bytes{device=\"eth0\"} 9000\n"), "{after}");
-        assert!(after.contains("node_network_up{device=\"eth0\"} 0\n"), "{after}");
-    }
-
-    #[test]
-    fn devices_come_and_go() {
-        let (_root, roots) = host();
-        let mut netclass = Netclass::new(&config());
-        put(&roots, "veth1", &[("operstate", "up\n")]);
-        std::fs::write(roots.sys.join("class/net/bonding_masters"), "bond0\n").unwrap();
-        assert_eq!(page(&mut netclass, &roots).matches("node_network_up").count(), 1);
-        put(&roots, "eth1", &[("operstate", "unknown\n")]);
-        assert!(page(&mut netclass, &roots).contains("node_network_up{device=\"eth1\"} 0\n"));
-        std::fs::remove_dir_all(roots.sys.join("class/net/eth0")).unwrap();
-        assert!(!page(&mut netclass, &roots).contains("eth0"));
-    }
-
-    #[test]
-    fn a_fault_lasts_as_long_as_its_cause() {
-        let (_root, roots) = host();
-        put(&roots, "eth0", &[("mtu", "much\n")]);
-        let mut netclass = Netclass::new(&config());
-        for _ in 0..2 {
-            let error = netclass.read(&roots, &mut Batch::new()).unwrap_err();
-            assert!(error.to_string().ends_with("net/eth0/mtu: cannot make sense of \"much\""), "{error}");
-        }
-    }
-
-    #[test]
-    fn numbers_and_words() {
-        let (_root, roots) = host();
-        put(
-            &roots,
-            "q\"\\",
-            &[
-                ("operstate", "dormant\n"),
-                ("address", "02:00:00:00:00:01\n"),
-                ("broadcast", "ff:ff:ff:ff:ff:ff\n"),
-                ("duplex", "full\n"),
-                ("ifalias", "to the \"core\"\n"),
-                ("flags", "0x1002\n"),
-                ("dev_id", "0x0\n"),
-                ("speed", "4294967295\n"),
-                ("carrier_changes", "3\n"),
-            ],
-        );
-        let at = roots.sys.join("class/net/q\"\\");
-        let run = |out: &mut Batch, faults: &mut Faults| {
-            Device::look(&at, "q\"\\", &mut Scratch::default(), faults).unwrap().report(out);
-        };
-        let page = r#"node_network_up{device="q\"\\"} 0
-node_network_info{device="q\"\\",address="02:00:00:00:00:01",broadcast="ff:ff:ff:ff:ff:ff",duplex="full",operstate="dormant",adminstate="down",ifalias="to the \"core\""} 1
-node_network_carrier_changes_total{device="q\"\\"} 3
-node_network_device_id{device="q\"\\"} 0
-node_network_flags{device="q\"\\"} 4098
-node_network_speed_bytes{device="q\"\\"} -125000
-"#;
-        check(run, page, None);
-        assert_eq!(speed(10_000), 1.25e9);
-    }
-}
+#[path = "netclass_tests.rs"]
+mod tests;

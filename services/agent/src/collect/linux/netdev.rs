@@ -9,7 +9,7 @@ use super::batch::Batch;
 use super::config::Config;
 use super::error::{CollectError, Faults, at_most};
 use super::files::{HostSource, Roots};
-use super::filter::Filter;
+use super::filter::{Filter, NAME_BYTES_MAX};
 use super::{Collector, note_fallback, whole};
 
 /// The columns of the file, and what their metrics are called and mean.
@@ -88,10 +88,12 @@ pub(in crate::collect) fn devices<'a>(
     text: &'a str,
     filter: &mut Filter,
 ) -> impl Iterator<Item = Result<(&'a str, [f64; 16]), CollectError>> {
-    // The two lines of the head have no colon.
+    // The two lines of the head have bars between the columns, and no colon.
+    let head = text.lines().take(2).filter(|line| line.contains('|') && !line.contains(':')).count();
+    let headless = (head < 2).then(|| Err(CollectError::malformed("net/dev", text.lines().next().unwrap_or_default())));
     let devices = text
         .lines()
-        .skip(2)
+        .skip(head)
         .map(|line| {
             let malformed = || CollectError::malformed("net/dev", line);
             // A device's name may have colons (an alias), its numbers not.
@@ -101,10 +103,11 @@ pub(in crate::collect) fn devices<'a>(
             for column in &mut columns {
                 *column = words.next().and_then(whole).ok_or_else(malformed)?;
             }
-            Ok((name.trim_start_matches(' '), columns))
+            let name = name.trim_start_matches(' ');
+            (name.len() <= NAME_BYTES_MAX).then_some((name, columns)).ok_or_else(malformed)
         })
         .filter(|line| line.as_ref().map_or(true, |(name, _)| filter.shows(name)));
-    at_most(DEVICES_MAX, "network devices", devices)
+    headless.into_iter().chain(at_most(DEVICES_MAX, "network devices", devices))
 }
 
 fn report(devices: &[(&str, [f64; 16])], out: &mut Batch) {
@@ -150,6 +153,22 @@ mod tests {
         let got: Vec<(&str, f64)> =
             devices(&text, &mut config().netdev_devices).flatten().map(|(name, columns)| (name, columns[15])).collect();
         assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn a_head_that_is_missing_and_a_name_that_is_too_long_are_faults() {
+        let line = |name: &str| format!("{name}: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n");
+        let names = |text: &str| {
+            let (mut shown, mut faults) = (vec![], Faults::default());
+            for device in devices(text, &mut Filter::default()) {
+                shown.extend(faults.check(device).map(|(name, _)| name.to_owned()));
+            }
+            (shown, faults.into_result().err().map(|error| error.kind()))
+        };
+        let (eth0, long) = (line("eth0"), line(&"x".repeat(NAME_BYTES_MAX + 1)));
+        assert_eq!(names(&format!("{HEAD}{eth0}")), (vec!["eth0".to_owned()], None));
+        assert_eq!(names(&eth0), (vec!["eth0".to_owned()], Some("malformed")));
+        assert_eq!(names(&format!("{HEAD}{long}{eth0}")), (vec!["eth0".to_owned()], Some("malformed")));
     }
 
     #[test]

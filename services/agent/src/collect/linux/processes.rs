@@ -1,5 +1,5 @@
 //! `node_processes_*` from `/proc/*/stat`: how many processes and threads there are, and in which
-//! states the processes are. What `hidepid` hides from the agent is not counted.
+//! states the processes are. What `hidepid` hides from the agent is not counted, and a fault.
 //!
 //! The states of single threads are in files of their own, as many as there are threads; they are
 //! not read.
@@ -59,7 +59,7 @@ impl Collector for Processes {
     fn read(&mut self, roots: &Roots, out: &mut Batch) -> Result<(), CollectError> {
         let mut faults = Faults::default();
         self.states.values_mut().for_each(|count| *count = 0.0);
-        let counts = count(&roots.proc, PROCESSES_MAX, &mut self.states, &mut faults);
+        let counts = count(&roots.proc, PROCESSES_MAX, &mut self.states, &mut faults, |path| File::open(path));
         if let Some((processes, threads)) = faults.check(counts) {
             out.gauge("node_processes_pids", "Processes.", &[], processes);
             out.gauge("node_processes_threads", "Threads of all processes.", &[], threads);
@@ -100,7 +100,27 @@ fn hides_pid_max(proc: &Path, release: &str) -> bool {
     is_elsewhere && version >= (6, 14)
 }
 
+/// Every list of processes begins with this one, unless the processes of others are hidden.
+pub(in crate::collect) const FIRST: &str = "1";
+
+/// The fault that processes are not even listed.
+pub(in crate::collect) fn not_listed() -> CollectError {
+    CollectError::hidden("processes of other users are hidden and not counted (hidepid)")
+}
+
+/// What is known of a process.
+#[derive(Debug, PartialEq)]
+enum Process {
+    /// Its state, and how many threads it has.
+    Is(char, f64),
+    /// It has ended meanwhile.
+    Gone,
+    /// It is listed, but says nothing to us.
+    Hidden,
+}
+
 /// Counts processes, at most `max`, and their threads; adds up the states of the processes.
+/// `open` opens a file.
 ///
 /// # Errors
 /// When there is no list of processes.
@@ -109,45 +129,57 @@ fn count(
     max: usize,
     states: &mut BTreeMap<char, f64>,
     faults: &mut Faults,
+    open: impl Fn(&Path) -> io::Result<File>,
 ) -> Result<(f64, f64), CollectError> {
     let entries = std::fs::read_dir(proc).map_err(|error| CollectError::at(proc, &error))?;
     let (mut processes, mut threads) = (0.0, 0.0);
-    let mut seen = 0;
+    let (mut seen, mut hidden, mut is_whole) = (0, 0, false);
     for entry in entries {
         let Some(entry) = faults.check(entry.map_err(|error| CollectError::at(proc, &error))) else { continue };
+        is_whole |= entry.file_name() == FIRST;
         if !entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
             continue;
         }
         if seen == max {
             faults.note(CollectError::TooMany { what: "processes", max });
+            is_whole = true;
             break;
         }
         seen += 1;
-        let Some((state, its_threads)) = faults.check(read(&entry.path().join("stat"))).flatten() else { continue };
-        processes += 1.0;
-        threads += its_threads;
-        *states.entry(state).or_default() += 1.0;
+        match faults.check(read(&entry.path().join("stat"), &open)) {
+            Some(Process::Is(state, its_threads)) => {
+                processes += 1.0;
+                threads += its_threads;
+                *states.entry(state).or_default() += 1.0;
+            }
+            Some(Process::Hidden) => hidden += 1,
+            Some(Process::Gone) | None => {}
+        }
+    }
+    if hidden > 0 {
+        faults.note(CollectError::hidden(format!("{hidden} processes are hidden and not counted (hidepid)")));
+    } else if !is_whole {
+        faults.note(not_listed());
     }
     Ok((processes, threads))
 }
 
-/// The state of one process and how many threads it has; `None` when it has ended meanwhile, or
-/// is hidden from us.
-fn read(path: &Path) -> Result<Option<(char, f64)>, CollectError> {
+/// The state of one process and how many threads it has.
+fn read(path: &Path, open: impl Fn(&Path) -> io::Result<File>) -> Result<Process, CollectError> {
     let mut room = [0; STAT_BYTES_MAX];
-    let got = match File::open(path).and_then(|file| read_at(&file, &mut room, 0)) {
+    let got = match open(path).and_then(|file| read_at(&file, &mut room, 0)) {
         Ok(got) => got,
-        Err(error) if is_gone_or_hidden(&error) => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(Process::Hidden),
+        Err(error) if is_gone(&error) => return Ok(Process::Gone),
         Err(error) => return Err(CollectError::at(path, &error)),
     };
     let stat = room.get(..got).unwrap_or_default();
     let malformed = || CollectError::malformed(&path.display().to_string(), &String::from_utf8_lossy(stat));
-    parse(stat).map(Some).ok_or_else(malformed)
+    parse(stat).map(|(state, threads)| Process::Is(state, threads)).ok_or_else(malformed)
 }
 
-fn is_gone_or_hidden(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
-        || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
 
 /// State and number of threads in a `stat` file. The process' name comes before them, in brackets,
@@ -210,7 +242,7 @@ mod tests {
         ]);
         std::fs::create_dir(proc.path().join("22")).unwrap();
         let (mut states, mut faults) = (BTreeMap::new(), Faults::default());
-        assert_eq!(count(proc.path(), 10, &mut states, &mut faults), Ok((2.0, 31.0)));
+        assert_eq!(count(proc.path(), 10, &mut states, &mut faults, |path| File::open(path)), Ok((2.0, 31.0)));
         assert_eq!(states, BTreeMap::from([('S', 2.0)]));
         assert!(faults.into_result().unwrap_err().to_string().contains("21/stat: cannot make sense of \"?\""));
     }
@@ -220,11 +252,29 @@ mod tests {
         let proc = host(&[("1", &line("a", "S", "1")), ("2", &line("b", "R", "1")), ("3", &line("c", "R", "1"))]);
         let count = |max: usize| {
             let mut faults = Faults::default();
-            let counts = count(proc.path(), max, &mut BTreeMap::new(), &mut faults).unwrap();
+            let counts = count(proc.path(), max, &mut BTreeMap::new(), &mut faults, |path| File::open(path)).unwrap();
             (counts.0, faults.into_result().map_err(|error| error.to_string()))
         };
         assert_eq!(count(3), (3.0, Ok(())));
         assert_eq!(count(2), (2.0, Err("processes: more than 2, the others are not shown".into())));
+    }
+
+    #[test]
+    fn what_is_hidden_is_a_fault_and_the_rest_is_counted() {
+        let some = |proc: &tempfile::TempDir, errno: rustix::io::Errno| {
+            let open = |path: &Path| if path.ends_with("20/stat") { Err(errno.into()) } else { File::open(path) };
+            let (mut states, mut faults) = (BTreeMap::new(), Faults::default());
+            let (processes, _) = count(proc.path(), 10, &mut states, &mut faults, open).unwrap();
+            (processes, faults.into_result().map_err(|error| error.to_string()))
+        };
+        let proc = host(&[("1", &line("a", "S", "1")), ("20", &line("b", "R", "1"))]);
+        let fault = "1 processes are hidden and not counted (hidepid)".to_owned();
+        for errno in [rustix::io::Errno::PERM, rustix::io::Errno::ACCESS] {
+            assert_eq!(some(&proc, errno), (1.0, Err(fault.clone())));
+        }
+        assert_eq!(some(&proc, rustix::io::Errno::SRCH), (1.0, Ok(())), "it has ended");
+        let proc = host(&[("7", &line("a", "S", "1"))]);
+        assert_eq!(some(&proc, rustix::io::Errno::SRCH), (1.0, Err(not_listed().to_string())));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The lines of `/proc/net/{tcp,tcp6,udp,udp6}`, one for each socket:
 //! `sl local_address rem_address st tx_queue:rx_queue …`, all but the first in hexadecimal.
 
+/// How the head of each of the files begins.
+pub(super) const HEAD: &str = "sl ";
 /// Most sockets of a file that are read. To write that many costs the kernel about 0.1 s.
 pub(super) const SOCKETS_MAX: usize = 50_000;
 

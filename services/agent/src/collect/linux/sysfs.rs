@@ -9,12 +9,14 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::error::{CollectError, Faults};
+use super::files::listed;
 use super::{number, whole};
 
 /// No attribute is longer: a page of memory, as the kernel has it.
 const BYTES_MAX: usize = 4096;
 
-/// The names in a directory that are those of devices, sorted. No such directory, no devices.
+/// The names in a directory that are those of devices, sorted; see [`listed`]. No such directory,
+/// no devices.
 pub(super) fn devices(
     path: &Path,
     what: &'static str,
@@ -22,16 +24,8 @@ pub(super) fn devices(
     is_one: impl Fn(&str) -> bool,
     faults: &mut Faults,
 ) -> Vec<String> {
-    let entries = faults.check_if_there(fs::read_dir(path).map_err(|error| CollectError::at(path, &error)));
-    let names = entries.into_iter().flatten().filter_map(Result::ok);
-    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let mut names: Vec<String> = names.filter(|name| is_one(name)).take(max + 1).collect();
-    if names.len() > max {
-        names.truncate(max);
-        faults.note(CollectError::TooMany { what, max });
-    }
-    names.sort_unstable();
-    names
+    let names = listed(path, what, max, is_one, faults);
+    faults.check_if_there(names).unwrap_or_default()
 }
 
 /// The number of a device that is called by it, such as the `3` of `cpu3`.
@@ -176,7 +170,7 @@ mod tests {
         assert_eq!(devices(&root.path().join("none"), "arrays", 3, is_array, &mut faults), [""; 0]);
         assert_eq!(faults.into_result(), Ok(()));
         let mut faults = Faults::default();
-        assert_eq!(devices(root.path(), "arrays", 2, is_array, &mut faults).len(), 2);
+        assert_eq!(devices(root.path(), "arrays", 2, is_array, &mut faults), ["md1", "md10"]);
         assert!(faults.into_result().unwrap_err().to_string().contains("arrays: more than 2"));
     }
 

@@ -10,7 +10,7 @@ use super::batch::Batch;
 use super::error::{CollectError, Faults};
 use super::files::Roots;
 use super::lines::HostLines;
-use super::sockets::{SOCKETS_MAX, Socket};
+use super::sockets::{HEAD, SOCKETS_MAX, Socket};
 use super::{Collector, note_fallback};
 
 /// The kernel walks its whole table of connections for each of the two files: 5 ms and more.
@@ -52,7 +52,10 @@ impl Tcpstat {
     /// Reads nothing yet.
     #[must_use]
     pub(super) fn new() -> Self {
-        Self { v4: HostLines::new("1/net/tcp", "self/net/tcp"), v6: HostLines::new("1/net/tcp6", "self/net/tcp6") }
+        Self {
+            v4: HostLines::new("1/net/tcp", "self/net/tcp", HEAD),
+            v6: HostLines::new("1/net/tcp6", "self/net/tcp6", HEAD),
+        }
     }
 }
 
@@ -74,8 +77,10 @@ impl Collector for Tcpstat {
         let mut counts = Counts::default();
         let v4 = self.v4.each(&roots.proc, SOCKETS_MAX, &mut faults, |line| counts.add(line));
         let v6 = self.v6.each(&roots.proc, SOCKETS_MAX, &mut faults, |line| counts.add(line));
+        // A sum without the sockets of one file would be a wrong one.
+        let is_whole = v6.as_ref().map_or_else(CollectError::is_missing, |()| true);
         faults.check_if_there(v6);
-        if faults.check(v4).is_some() {
+        if faults.check(v4).is_some() && is_whole {
             report(&counts, out);
         }
         note_fallback("tcpstat", self.v4.is_own(), roots, faults, out)

@@ -5,10 +5,15 @@ use std::time::{Duration, Instant};
 use super::Collector;
 use super::batch::Batch;
 use super::error::{CollectError, Faults};
-use super::files::{Roots, attribute, names};
+use super::files::{Roots, attribute};
+use super::sysfs::devices;
 
 /// Most clock sources of one device that are shown.
 const SOURCES_MAX: usize = 64;
+/// What there would be too many of.
+const SOURCES: &str = "clock sources";
+/// How the directories of the devices begin.
+const STEM: &str = "clocksource";
 /// The largest file of time zone data is about 4 KiB.
 const ZONE_BYTES_MAX: u64 = 64 * 1024;
 
@@ -21,6 +26,10 @@ pub(super) struct Time {
     zone: Option<tz::TimeZone>,
     sources: Vec<Sources>,
     looked: Option<Instant>,
+    /// What went wrong when the zone was read.
+    zone_fault: Option<CollectError>,
+    /// What went wrong when the clock sources were looked at.
+    fault: Option<CollectError>,
 }
 
 /// What a device of the kernel could count time with, and does.
@@ -44,19 +53,32 @@ impl Collector for Time {
         let mut faults = Faults::default();
         let now = lifecycle::clock::unix_seconds();
         out.gauge("node_time_seconds", "The host's clock, Unix time.", &[], now);
-        let zone = self.zone.get_or_insert_with(|| zone(roots, &mut faults));
+        let is_due = self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY);
+        // A zone that could not be read may be mended.
+        self.zone = self.zone.take().filter(|_| !is_due || self.zone_fault.is_none());
+        let zone = self.zone.get_or_insert_with(|| {
+            let mut faults = Faults::default();
+            let zone = zone(roots, &mut faults);
+            self.zone_fault = faults.into_result().err();
+            zone
+        });
         report_zone(zone, now, out, &mut faults);
-        if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
+        if is_due {
             self.looked = Some(Instant::now());
-            self.sources = sources(roots);
+            let mut faults = Faults::default();
+            self.sources = sources(roots, &mut faults);
+            self.fault = faults.into_result().err();
+        }
+        for fault in self.zone_fault.iter().chain(&self.fault) {
+            faults.note(fault.clone());
         }
         self.sources.iter().for_each(|sources| report_sources(sources, out));
         faults.into_result()
     }
 }
 
-/// The host's time zone; without the file, UTC. It is read once: programs do not see a change of
-/// it before they start anew either.
+/// The host's time zone; without the file, UTC. It is read once, if that goes well: programs do not
+/// see a change of it before they start anew either.
 fn zone(roots: &Roots, faults: &mut Faults) -> tz::TimeZone {
     use std::io::Read;
     let path = roots.resolve("etc/localtime");
@@ -66,7 +88,10 @@ fn zone(roots: &Roots, faults: &mut Faults) -> tz::TimeZone {
             faults.note(CollectError::malformed("etc/localtime", &error.to_string()));
             tz::TimeZone::utc()
         }),
-        Err(_) => tz::TimeZone::utc(),
+        Err(error) => {
+            faults.check_if_there::<()>(Err(CollectError::at(&path, &error)));
+            tz::TimeZone::utc()
+        }
     }
 }
 
@@ -84,14 +109,22 @@ fn report_zone(zone: &tz::TimeZone, now: f64, out: &mut Batch, faults: &mut Faul
 }
 
 /// The kernel's clock sources: `/sys/devices/system/clocksource/clocksource<device>/`.
-fn sources(roots: &Roots) -> Vec<Sources> {
+fn sources(roots: &Roots, faults: &mut Faults) -> Vec<Sources> {
     let base = roots.sys.join("devices/system/clocksource");
-    let directories = names(&base, SOURCES_MAX).unwrap_or_default();
+    let is_device = |name: &str| name.starts_with(STEM);
+    let directories = devices(&base, SOURCES, SOURCES_MAX, is_device, faults);
     let one = |directory: &String| {
-        let device = directory.strip_prefix("clocksource")?.to_owned();
+        let device = directory.strip_prefix(STEM)?.to_owned();
         let of = |file: &str| attribute(&base.join(directory).join(file)).unwrap_or_default();
-        let words =
-            |text: String| text.split_ascii_whitespace().take(SOURCES_MAX).map(str::to_owned).collect::<Vec<_>>();
+        let mut words = |text: String| {
+            let mut words: Vec<String> =
+                text.split_ascii_whitespace().take(SOURCES_MAX + 1).map(str::to_owned).collect();
+            if words.len() > SOURCES_MAX {
+                words.truncate(SOURCES_MAX);
+                faults.note(CollectError::TooMany { what: SOURCES, max: SOURCES_MAX });
+            }
+            words
+        };
         let current = words(of("current_clocksource")).into_iter().next();
         Some(Sources { device, available: words(of("available_clocksource")), current })
     };
@@ -158,5 +191,31 @@ mod tests {
         let mut faults = Faults::default();
         assert_eq!(zone(&roots, &mut faults), tz::TimeZone::utc());
         assert!(faults.into_result().unwrap_err().to_string().starts_with("etc/localtime: cannot make sense of"));
+        let mut time = Time::default();
+        for _ in 0..2 {
+            assert_eq!(time.read(&roots, &mut Batch::new()).unwrap_err().kind(), "malformed", "it stays one");
+        }
+        std::fs::remove_file(root.path().join("etc/localtime")).unwrap();
+        std::fs::create_dir(root.path().join("etc/localtime")).unwrap();
+        let mut time = Time::default();
+        for _ in 0..2 {
+            assert_eq!(time.read(&roots, &mut Batch::new()).unwrap_err().kind(), "unreadable");
+        }
+        std::fs::remove_dir(root.path().join("etc/localtime")).unwrap();
+        time.looked = None;
+        assert_eq!(time.read(&roots, &mut Batch::new()), Ok(()), "it was mended");
+    }
+
+    #[test]
+    fn clock_sources_over_the_limit_are_a_fault() {
+        let root = tempfile::tempdir().unwrap();
+        let roots = Roots::new(Some(root.path()));
+        let at = roots.sys.join("devices/system/clocksource/clocksource0");
+        std::fs::create_dir_all(&at).unwrap();
+        std::fs::write(at.join("available_clocksource"), "tsc ".repeat(SOURCES_MAX + 1)).unwrap();
+        let mut faults = Faults::default();
+        assert_eq!(sources(&roots, &mut faults)[0].available.len(), SOURCES_MAX);
+        let fault = faults.into_result().unwrap_err();
+        assert_eq!(fault.to_string(), "clock sources: more than 64, the others are not shown");
     }
 }

@@ -10,7 +10,7 @@ use super::batch::Batch;
 use super::error::{CollectError, Faults};
 use super::files::Roots;
 use super::lines::HostLines;
-use super::sockets::{SOCKETS_MAX, Socket};
+use super::sockets::{HEAD, SOCKETS_MAX, Socket};
 use super::{Collector, note_fallback};
 
 const EVERY: Duration = Duration::from_secs(15);
@@ -33,7 +33,10 @@ impl UdpQueues {
     /// Reads nothing yet.
     #[must_use]
     pub(super) fn new() -> Self {
-        Self { v4: HostLines::new("1/net/udp", "self/net/udp"), v6: HostLines::new("1/net/udp6", "self/net/udp6") }
+        Self {
+            v4: HostLines::new("1/net/udp", "self/net/udp", HEAD),
+            v6: HostLines::new("1/net/udp6", "self/net/udp6", HEAD),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Collector;
 use super::batch::Batch;
-use super::error::CollectError;
+use super::error::{CollectError, Faults};
 use super::files::{Roots, attribute};
 
 /// The names that the kernel gives.
@@ -21,7 +21,9 @@ impl Collector for Uname {
     fn read(&mut self, roots: &Roots, out: &mut Batch) -> Result<(), CollectError> {
         let uname = rustix::system::uname();
         let own = uname.nodename().to_string_lossy();
-        let nodename = host_name(roots).unwrap_or_else(|| own.into_owned());
+        let mut faults = Faults::default();
+        // Without it the container's name is better than none, but dashboards would take it for the host's.
+        let nodename = faults.check(host_name(roots)).flatten().unwrap_or_else(|| own.into_owned());
         let labels = [
             ("sysname", &*uname.sysname().to_string_lossy()),
             ("release", &*uname.release().to_string_lossy()),
@@ -31,16 +33,24 @@ impl Collector for Uname {
             ("domainname", &*uname.domainname().to_string_lossy()),
         ];
         out.gauge("node_uname_info", "The kernel and the host's names; always 1.", &labels, 1.0);
-        Ok(())
+        faults.into_result()
     }
 }
 
 /// The name of the host that is looked at from a container. Its own kernel call, and also
-/// `/proc/sys/kernel/hostname` of the host's `/proc`, give the container's name.
-fn host_name(roots: &Roots) -> Option<String> {
-    let text = roots.foreign.then(|| attribute(&roots.resolve("etc/hostname")).ok()).flatten()?;
-    let lines = text.lines().map(str::trim);
-    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).next()
+/// `/proc/sys/kernel/hostname` of the host's `/proc`, give the container's name. `None`: on the host
+/// itself the kernel knows.
+///
+/// # Errors
+/// When there is no name in the host's file.
+fn host_name(roots: &Roots) -> Result<Option<String>, CollectError> {
+    if !roots.foreign {
+        return Ok(None);
+    }
+    let path = roots.resolve("etc/hostname");
+    let text = attribute(&path).map_err(|error| CollectError::at(&path, &error))?;
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.next().map(|name| Some(name.to_owned())).ok_or_else(|| CollectError::empty("etc/hostname"))
 }
 
 #[cfg(test)]
@@ -52,10 +62,14 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("etc")).unwrap();
         let roots = Roots::new(Some(root.path()));
-        assert_eq!(host_name(&roots), None);
+        assert!(host_name(&roots).unwrap_err().is_missing());
+        assert!(Uname.read(&roots, &mut Batch::new()).is_err(), "the container's name stands there for the host's");
+        std::fs::write(root.path().join("etc/hostname"), "# nothing\n").unwrap();
+        assert_eq!(host_name(&roots), Err(CollectError::empty("etc/hostname")));
         std::fs::write(root.path().join("etc/hostname"), "# a comment\n\n muninn \n").unwrap();
-        assert_eq!(host_name(&roots), Some("muninn".into()));
-        assert_eq!(host_name(&Roots::new(None)), None, "on the host itself the kernel knows");
+        assert_eq!(host_name(&roots), Ok(Some("muninn".into())));
+        assert_eq!(Uname.read(&roots, &mut Batch::new()), Ok(()));
+        assert_eq!(host_name(&Roots::new(None)), Ok(None), "on the host itself the kernel knows");
     }
 
     #[test]
@@ -65,6 +79,6 @@ mod tests {
         std::fs::create_dir_all(root.path().join("static")).unwrap();
         std::fs::write(root.path().join("static/name"), "huginn\n").unwrap();
         std::os::unix::fs::symlink("/static/name", root.path().join("etc/hostname")).unwrap();
-        assert_eq!(host_name(&Roots::new(Some(root.path()))), Some("huginn".into()));
+        assert_eq!(host_name(&Roots::new(Some(root.path()))), Ok(Some("huginn".into())));
     }
 }

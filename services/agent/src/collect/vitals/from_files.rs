@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use protocol::ABSENT;
+use protocol::{ABSENT, is_absent};
 
 use super::{Filesystem, Network, Signs, used_ratio};
 use crate::collect::config::Config;
@@ -11,6 +11,7 @@ use crate::collect::files::{HostSource, Roots, Source};
 use crate::collect::filter::Filter;
 use crate::collect::linux::mounts::Mount;
 use crate::collect::linux::proc_stat::{MODES, cpu_lines};
+use crate::collect::linux::processes::{FIRST, not_listed};
 use crate::collect::linux::{loadavg, meminfo, netdev, number};
 
 /// How often processes are counted.
@@ -45,12 +46,18 @@ impl Files {
     /// Measures all but networks, processes and file systems.
     pub(super) fn signs(&mut self, roots: &Roots, faults: &mut Faults) -> Signs {
         let mut signs = Signs::default();
-        if let Some(now) = self.stat.read(&roots.proc, faults).and_then(cpu_time) {
+        let now = self.stat.read(&roots.proc, faults).map(|text| {
+            cpu_time(text).ok_or_else(|| CollectError::malformed("stat", text.lines().next().unwrap_or_default()))
+        });
+        if let Some(now) = now.and_then(|now| faults.check(now)) {
             signs.cpu_used = self.before.map_or(ABSENT, |before| busy_share(before, now));
             self.before = Some(now);
         }
         if let Some(text) = self.meminfo.read(&roots.proc, faults) {
             (signs.memory_used, signs.swap_used) = memory(text);
+            if is_absent(signs.memory_used) && is_absent(signs.swap_used) {
+                faults.note(CollectError::malformed("meminfo", text.lines().next().unwrap_or_default()));
+            }
         }
         if let Some(text) = self.loadavg.read(&roots.proc, faults) {
             signs.loads = faults.check(loadavg::parse(text)).unwrap_or([ABSENT; 3]);
@@ -70,7 +77,7 @@ impl Files {
             let [received, .., sent, _, _, _, _, _, _, _] = columns;
             Network { device: device.to_owned(), received, sent }
         };
-        netdev::devices(text, &mut self.devices).filter_map(Result::ok).map(one).collect()
+        netdev::devices(text, &mut self.devices).filter_map(|line| faults.check(line)).map(one).collect()
     }
 }
 
@@ -109,7 +116,14 @@ pub(super) fn filesystem(mount: &Mount) -> Option<Filesystem> {
 
 /// Counts processes, and not too often: on a host with thousands it is what costs most.
 pub(super) struct Processes {
-    last: Option<(Instant, f64)>,
+    last: Option<Counted>,
+}
+
+/// How many there were when they were counted, and what went wrong then.
+struct Counted {
+    at: Instant,
+    count: f64,
+    fault: Option<CollectError>,
 }
 
 impl Processes {
@@ -120,23 +134,36 @@ impl Processes {
 
     /// How many there are, or were a short while ago.
     pub(super) fn count(&mut self, roots: &Roots, faults: &mut Faults) -> f64 {
-        match self.last {
-            Some((counted, count)) if counted.elapsed() < COUNT_EVERY => count,
-            _ => {
-                let count = processes(roots, faults);
-                self.last = Some((Instant::now(), count));
-                count
-            }
+        let fresh = self.last.take().filter(|last| last.at.elapsed() < COUNT_EVERY);
+        let last = fresh.unwrap_or_else(|| {
+            let mut faults = Faults::default();
+            let count = processes(roots, &mut faults);
+            Counted { at: Instant::now(), count, fault: faults.into_result().err() }
+        });
+        if let Some(fault) = &last.fault {
+            faults.note(fault.clone());
         }
+        let count = last.count;
+        self.last = Some(last);
+        count
     }
 }
 
 /// How many processes there are: the directories of `/proc` that are numbers. Those that are
-/// hidden from us (`hidepid`) cannot be counted.
-#[expect(clippy::cast_precision_loss, reason = "samples are f64")]
+/// hidden from us (`hidepid`) cannot be counted, which is a fault.
 pub(super) fn processes(roots: &Roots, faults: &mut Faults) -> f64 {
     let entries = std::fs::read_dir(&roots.proc).map_err(|error| CollectError::at(&roots.proc, &error));
     let Some(entries) = faults.check(entries) else { return ABSENT };
     let is_number = |name: &std::ffi::OsStr| name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
-    entries.filter(|entry| entry.as_ref().is_ok_and(|entry| is_number(&entry.file_name()))).count() as f64
+    let (mut count, mut is_whole) = (0_u32, false);
+    for entry in entries {
+        let Some(entry) = faults.check(entry.map_err(|error| CollectError::at(&roots.proc, &error))) else { break };
+        let name = entry.file_name();
+        is_whole |= name == FIRST;
+        count += u32::from(is_number(&name));
+    }
+    if !is_whole {
+        faults.note(not_listed());
+    }
+    f64::from(count)
 }
