@@ -220,11 +220,15 @@ impl HostSource {
     /// Reads it; see [`Source::load`].
     ///
     /// # Errors
-    /// When neither can be read; of the host's.
+    /// When neither can be read: of the host's, or that there is none where we have none either
+    /// and cannot look at the host's (the files of modules that are not loaded).
     pub fn load(&mut self, base: &Path, faults: &mut Faults) -> Result<(), CollectError> {
         let host = self.host.load(base, faults);
         self.is_own = host.is_err();
-        if self.is_own { self.own.load(base, faults).or(host) } else { host }
+        if !self.is_own {
+            return host;
+        }
+        self.own.load(base, faults).or_else(|own| if own.is_missing() { Err(own) } else { host })
     }
 
     /// Was our own read, the last time?
