@@ -6,9 +6,7 @@
 use std::time::Duration;
 
 use prometheus::proto::{Metric, MetricType as Kind};
-use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
 use protocol::frame::{MetricType, RefuseCode};
 
 use crate::collect::batch::Batch;
@@ -98,40 +96,43 @@ pub struct Telemetry {
     dropped: IntCounterVec,
     ack_seconds: Histogram,
     reading_seconds: Histogram,
-    success: IntGaugeVec,
     dropped_series: IntCounterVec,
-    node_success: GaugeVec,
-    node_seconds: GaugeVec,
 }
 
-/// The metrics about one collector.
+/// The metrics about one collector. There are many of them on every host and they travel with every
+/// push, so they are written straight into the set, past the registry.
 #[derive(Debug)]
 pub struct CollectorMetrics {
-    success: IntGauge,
+    collector: &'static str,
+    is_node: bool,
+    success: bool,
+    took: Duration,
     seconds: Histogram,
-    node_success: Option<Gauge>,
-    node_seconds: Option<Gauge>,
 }
 
 impl CollectorMetrics {
     /// It was read.
-    pub fn collected(&self, success: bool, took: Duration) {
+    pub fn collected(&mut self, success: bool, took: Duration) {
         self.seconds.observe(took.as_secs_f64());
-        self.set_success(success);
-        if let Some(seconds) = &self.node_seconds {
-            seconds.set(took.as_secs_f64());
-        }
+        (self.success, self.took) = (success, took);
     }
 
     /// It did not come back in time.
-    pub fn overdue(&self) {
-        self.set_success(false);
+    pub fn overdue(&mut self) {
+        self.success = false;
     }
 
-    fn set_success(&self, success: bool) {
-        self.success.set(success.into());
-        if let Some(node) = &self.node_success {
-            node.set(f64::from(u8::from(success)));
+    /// Writes them.
+    pub fn report(&self, out: &mut Batch) {
+        let labels = [("collector", self.collector)];
+        let success = f64::from(u8::from(self.success));
+        let help = "1 for a collector that could read everything, 0 for one that could not or is overdue.";
+        out.gauge("fleetgauge_collector_success", help, &labels, success);
+        if self.is_node && cfg!(target_os = "linux") {
+            let help = "1 for a collector that could read everything.";
+            out.gauge("node_scrape_collector_success", help, &labels, success);
+            let help = "Time that a collector took, the last time.";
+            out.gauge("node_scrape_collector_duration_seconds", help, &labels, self.took.as_secs_f64());
         }
     }
 }
@@ -186,24 +187,12 @@ impl Telemetry {
                 "Time that collectors took, each reading of each of them.",
                 READING_BUCKETS,
             ),
-            success: registered(
-                &registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "fleetgauge_collector_success",
-                        "1 for a collector that could read everything, 0 for one that could not or is overdue.",
-                    ),
-                    &["collector"],
-                ),
-            ),
             dropped_series: counters(
                 &registry,
                 "fleetgauge_collector_dropped_series_total",
                 "Samples of series that were not sent, by reason.",
                 &["collector", "reason"],
             ),
-            node_success: node_gauges(&registry, "success", "1 for a collector that could read everything."),
-            node_seconds: node_gauges(&registry, "duration_seconds", "Time that a collector took, the last time."),
             registry,
         };
         #[cfg(target_os = "linux")]
@@ -226,17 +215,11 @@ impl Telemetry {
         }
     }
 
-    /// Makes a collector known, so that its series are there from the first push on.
+    /// The metrics about a collector that was not read yet.
     #[must_use]
-    pub fn register(&self, collector: &str, is_node: bool) -> CollectorMetrics {
-        let success = self.success.with_label_values(&[collector]);
-        let node = |of: &GaugeVec| (is_node && cfg!(target_os = "linux")).then(|| of.with_label_values(&[collector]));
-        CollectorMetrics {
-            success,
-            seconds: self.reading_seconds.clone(),
-            node_success: node(&self.node_success),
-            node_seconds: node(&self.node_seconds),
-        }
+    pub fn collector(&self, collector: &'static str, is_node: bool) -> CollectorMetrics {
+        let seconds = self.reading_seconds.clone();
+        CollectorMetrics { collector, is_node, success: false, took: Duration::ZERO, seconds }
     }
 
     /// Samples of a collector, or of a set, are not sent.
@@ -382,10 +365,6 @@ fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
 
 fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
-}
-
-fn node_gauges(registry: &Registry, what: &str, help: &str) -> GaugeVec {
-    registered(registry, GaugeVec::new(Opts::new(format!("node_scrape_collector_{what}"), help), &["collector"]))
 }
 
 fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {

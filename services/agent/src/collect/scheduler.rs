@@ -133,7 +133,7 @@ impl Scheduler {
             let Planned { collector, every } = planned;
             Station {
                 name: collector.name(),
-                metrics: telemetry.register(collector.name(), collector.is_node()),
+                metrics: telemetry.collector(collector.name(), collector.is_node()),
                 every,
                 left: now,
                 home: Some(Unit { place, collector, batch: Batch::new() }),
@@ -205,6 +205,7 @@ impl Scheduler {
         }
         self.own.begin();
         self.telemetry.report(&mut self.own);
+        self.stations.iter().for_each(|station| station.metrics.report(&mut self.own));
         self.own.finish(true);
         into.add("agent", self.seq, self.own.layout(), self.own.values());
     }

@@ -14,7 +14,7 @@ use super::sockets::{HEAD, SOCKETS_MAX, Socket};
 use super::{Collector, note_fallback};
 
 /// The kernel walks its whole table of connections for each of the two files: 5 ms and more.
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_secs(120);
 /// The states by the kernel's number, which begins at 1. Half-open connections it shows as
 /// `syn_recv`, whatever it keeps them as.
 const STATES: [&str; 11] = [
