@@ -234,7 +234,7 @@ pub const TABLE: &[Known] = &[
         "FLEETGAUGE_MAX_SERIES_PER_AGENT",
         "100000",
         "aggregator",
-        "most series of one agent; a declaration beyond it is refused",
+        "most series of one agent, with names and labels of 256 bytes each and at least 1 MiB together; agents leave out what goes beyond it, a declaration beyond it is refused",
     ),
     known(
         "FLEETGAUGE_MAX_DECLARED",
