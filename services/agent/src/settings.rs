@@ -182,7 +182,8 @@ fn directory(settings: &lifecycle::Settings, name: &str, what: &str) -> Result<O
     if !root.is_absolute() || !root.is_dir() {
         return Err(settings.bad(name, &format!("accepted: an absolute path where the host's {what} is mounted")));
     }
-    Ok(Some(root))
+    // Lists of mounts know no links.
+    Ok(Some(root.canonicalize().unwrap_or(root)))
 }
 
 #[cfg(test)]

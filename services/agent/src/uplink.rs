@@ -3,6 +3,21 @@
 //! Only this module opens sockets (`connect`) and speaks on them (`connection`). What is to be
 //! said on a connection (`link`) and where to go next (`route`) is decided by pure code.
 
+/// Of what goes on the log is told once an hour.
+fn is_to_be_told<K>(told: Entry<'_, K, Instant>, now: Instant) -> bool {
+    match told {
+        Entry::Vacant(never) => {
+            never.insert(now);
+            true
+        }
+        Entry::Occupied(mut then) if now.saturating_duration_since(*then.get()) >= TELL_EVERY => {
+            then.insert(now);
+            true
+        }
+        Entry::Occupied(_) => false,
+    }
+}
+
 #[cfg(test)]
 mod account_tests;
 mod connect;
@@ -16,7 +31,8 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +55,8 @@ use route::Route;
 const FAREWELL_WITHIN: Duration = Duration::from_millis(400);
 /// Most different reasons that the log remembers as told.
 const TOLD_MAX: usize = 100;
+/// What goes on for long is told again after this: logs are rotated.
+const TELL_EVERY: Duration = Duration::from_secs(3600);
 
 /// How a connection, or the attempt at one, ended.
 #[derive(Debug)]
@@ -87,8 +105,8 @@ pub(crate) struct Uplink<C: Connect> {
     /// The aggregator that may still show this agent's series, and until when.
     shown: Option<(usize, Instant)>,
     told: HashSet<String>,
-    /// The sets of which the log said that they are not sent, and why.
-    told_unsent: HashSet<(&'static str, &'static str)>,
+    /// The sets of which the log said that they are not sent, why, and when.
+    told_unsent: HashMap<(&'static str, &'static str), Instant>,
     random: fastrand::Rng,
 }
 
@@ -118,7 +136,7 @@ impl<C: Connect> Uplink<C> {
             sent: 0,
             shown: None,
             told: HashSet::new(),
-            told_unsent: HashSet::new(),
+            told_unsent: HashMap::new(),
             random,
         }
     }
@@ -184,7 +202,8 @@ impl<C: Connect> Uplink<C> {
             {
                 for unsent in connection.push(&measurement, (self.now)(), Instant::now()) {
                     self.telemetry.series_dropped(unsent.set, unsent.why, unsent.series);
-                    if self.told_unsent.insert((unsent.set, unsent.why)) {
+                    let told = self.told_unsent.entry((unsent.set, unsent.why));
+                    if is_to_be_told(told, Instant::now()) {
                         let (set, family, series, why) = (unsent.set, &unsent.family, unsent.series, unsent.why);
                         tracing::warn!(set, family, series, why, "{}", unsent.sentence());
                     }

@@ -107,6 +107,13 @@ impl<J: Send + 'static, R: Send + 'static> Crew<J, R> {
         self.shared.state().results.pop_front()
     }
 
+    /// Is any of its threads at work?
+    #[cfg(test)]
+    pub(super) fn is_busy(&self) -> bool {
+        let state = self.shared.state();
+        !state.queue.is_empty() || state.idle < state.threads
+    }
+
     /// Does work wait that no thread has begun?
     pub(super) fn is_behind(&self) -> bool {
         !self.shared.state().queue.is_empty()

@@ -96,6 +96,8 @@ struct Station {
     due: Instant,
     /// For which push it was last sent out.
     sent_for: u64,
+    /// At which push it last came back later than for the one that it was sent out for.
+    back_for: u64,
     version: u64,
     failed: Option<Arc<str>>,
     /// What the log was told of it.
@@ -139,6 +141,7 @@ impl Scheduler {
                 home: Some(Unit { place, collector, batch: Batch::new() }),
                 due: now,
                 sent_for: 0,
+                back_for: 0,
                 version: 0,
                 failed: None,
                 told: News::new(every.unwrap_or(interval), TOLD_MAX),
@@ -215,7 +218,8 @@ impl Scheduler {
         let now = Instant::now();
         let mut jobs = Vec::with_capacity(self.stations.len());
         for station in &mut self.stations {
-            if station.due > now {
+            // What came back late is shown before it goes out again.
+            if station.due > now || station.back_for == self.seq {
                 continue;
             }
             if let Some(unit) = station.home.take() {
@@ -238,7 +242,10 @@ impl Scheduler {
         let Done { unit, result, took } = done;
         let Some(station) = self.stations.get_mut(unit.place) else { return false };
         let now = Instant::now();
-        let in_time = !station.is_overdue(now, self.interval);
+        let in_time = took <= station.every.unwrap_or(self.interval);
+        if station.sent_for != self.seq {
+            station.back_for = self.seq;
+        }
         station.metrics.collected(result.is_ok() && in_time, took);
         for (why, count) in unit.batch.layout().dropped().filter(|(_, count)| *count > 0) {
             self.telemetry.series_dropped(station.name, why.as_str(), count);

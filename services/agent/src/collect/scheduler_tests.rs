@@ -125,6 +125,33 @@ fn one_that_takes_its_time_is_shown_when_it_is_back() {
     }
 }
 
+/// Each reading is over after the push that it was sent out for, and before the next.
+#[test]
+fn one_that_is_late_for_every_push_is_shown_at_every_other() {
+    let (begin, begun) = std::sync::mpsc::sync_channel::<()>(1);
+    let begun = Mutex::new(begun);
+    let late = puppet("late", move |out| {
+        let _ended = begun.lock().unwrap().recv_timeout(Duration::from_secs(20));
+        out.gauge("late", "", &[], 1.0);
+        Ok(())
+    });
+    let mut scheduler = scheduler(vec![late]);
+    scheduler.interval = Duration::from_secs(60);
+    scheduler.patience = Duration::from_millis(1);
+    for _ in 0..3 {
+        assert_eq!(round(&mut scheduler), [""; 0], "it is out");
+        begin.send(()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        scheduler.patience = Duration::ZERO;
+        while scheduler.crew.is_busy() {
+            assert!(Instant::now() < deadline, "it comes back");
+            std::thread::yield_now();
+        }
+        scheduler.patience = Duration::from_millis(1);
+        assert_eq!(round(&mut scheduler), ["late [1.0]"], "it is shown before it goes out again");
+    }
+}
+
 #[test]
 fn intervals_are_whole_numbers_of_pushes() {
     let seconds = Duration::from_secs;

@@ -4,8 +4,8 @@
 //! mount that does not answer in time is said to be stuck, the others are reported, and it is not
 //! asked again before it came back. Those that were stuck are asked after all others.
 
-use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -156,6 +156,10 @@ impl Survey {
         if faults.check(loaded).is_none() {
             return own;
         }
+        if self.file.bytes().is_empty() {
+            // There is at least a root.
+            faults.note(CollectError::malformed("mountinfo", ""));
+        }
         if !own {
             self.view.look(roots, self.file.bytes());
         }
@@ -270,7 +274,7 @@ struct View {
     /// The text that `own` was made of.
     of: Vec<u8>,
     /// Number of the device by path; `None`: they are the same ones, or cannot be known.
-    own: Option<HashMap<PathBuf, String>>,
+    own: Option<BTreeMap<PathBuf, String>>,
 }
 
 impl View {
@@ -289,8 +293,20 @@ impl View {
             return;
         }
         self.of = self.file.bytes().to_vec();
-        let parsed = self.of.split(|byte| *byte == b'\n').filter_map(|line| parse(line, Path::new("/"), None).ok()?);
-        self.own = Some(parsed.map(|mount| (mount.path, format!("{}:{}", mount.major, mount.minor))).collect());
+        let mut seen: BTreeMap<PathBuf, String> = BTreeMap::new();
+        for mount in self.of.split(|byte| *byte == b'\n').filter_map(|line| parse(line, Path::new("/"), None).ok()?) {
+            // What is mounted later covers what was mounted below.
+            let covered = |path: &PathBuf| path.starts_with(&mount.path);
+            let below: Vec<PathBuf> = seen
+                .range(mount.path.clone()..)
+                .map(|(path, _)| path)
+                .take_while(|path| covered(path))
+                .cloned()
+                .collect();
+            below.iter().for_each(|path| drop(seen.remove(path)));
+            seen.insert(mount.path, format!("{}:{}", mount.major, mount.minor));
+        }
+        self.own = Some(seen);
     }
 
     fn has(&self, mount: &Mount) -> bool {

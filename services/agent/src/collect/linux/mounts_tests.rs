@@ -176,12 +176,12 @@ fn what_the_agent_does_not_have_itself_is_not_measured_as_something_else() {
         std::fs::create_dir_all(root.path().join(directory)).unwrap();
     }
     let host = "1 1 8:1 / / rw - ext4 a rw\n2 1 8:2 / /srv rw - ext4 b rw\n\
-        3 1 8:3 / /new rw - ext4 c rw\n4 1 8:4 / /over rw - ext4 d rw\n";
+        3 1 8:3 / /new rw - ext4 c rw\n4 1 8:4 / /over rw - ext4 d rw\n5 1 8:6 / /top/below rw - ext4 e rw\n";
     std::fs::write(root.path().join("proc/1/mountinfo"), host).unwrap();
     let at = root.path().display();
     let own = format!(
         "9 1 0:9 / / rw - overlay o rw\n1 9 8:1 / {at} ro - ext4 a rw\n2 1 8:2 / {at}/srv ro - ext4 b rw\n\
-         5 1 0:5 / {at}/over ro - tmpfs t rw\n"
+         5 1 0:5 / {at}/over ro - tmpfs t rw\n6 1 8:6 / {at}/top/below ro - ext4 e rw\n7 1 0:7 / {at}/top ro - tmpfs t rw\n"
     );
     std::fs::write(root.path().join("own/proc/self/mountinfo"), own).unwrap();
     let mut roots = Roots::new(Some(root.path()));
@@ -189,7 +189,7 @@ fn what_the_agent_does_not_have_itself_is_not_measured_as_something_else() {
     let mut survey = Survey::asking(&config(), ask);
     let (mounts, _) = survey.mounts(&roots, &mut Faults::default());
     let seen: Vec<_> = mounts.iter().map(|mount| (mount.mountpoint.as_str(), mount.space.is_ok())).collect();
-    assert_eq!(seen, [("/", true), ("/srv", true), ("/new", false), ("/over", false)]);
+    assert_eq!(seen, [("/", true), ("/srv", true), ("/new", false), ("/over", false), ("/top/below", false)]);
     assert_eq!(mounts[2].space, Err(NOT_VISIBLE.to_owned()));
 }
 

@@ -128,6 +128,9 @@ impl Collector for Xfs {
 }
 
 fn report(device: &str, stats: &str, out: &mut Batch, faults: &mut Faults) {
+    if stats.is_empty() {
+        faults.note(CollectError::malformed("fs/xfs/*/stats/stats", ""));
+    }
     for line in stats.lines() {
         let mut words = line.split_ascii_whitespace();
         let key = words.next().unwrap_or_default();
