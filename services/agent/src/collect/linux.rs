@@ -15,6 +15,7 @@ use super::{Collector, batch, config, crew, error, files, filter, news};
 mod attr;
 mod exposition;
 mod lines;
+pub(super) mod mountinfo;
 pub(super) mod mounts;
 pub(super) mod proc_stat;
 mod sockets;

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::batch::Batch;
 use super::error::{CollectError, Faults};
 use super::files::Roots;
-use super::mounts::{Mount, Survey};
+use super::mountinfo::Mount;
+use super::mounts::Survey;
 use super::{Collector, note_fallback};
 
 /// The host's file systems.

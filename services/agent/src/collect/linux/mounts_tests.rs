@@ -1,5 +1,8 @@
 use std::sync::{Mutex, PoisonError};
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use super::*;
 use crate::collect::testing::config;
 

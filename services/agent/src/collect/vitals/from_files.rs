@@ -9,7 +9,7 @@ use crate::collect::config::Config;
 use crate::collect::error::{CollectError, Faults};
 use crate::collect::files::{HostSource, Roots, Source};
 use crate::collect::filter::Filter;
-use crate::collect::linux::mounts::Mount;
+use crate::collect::linux::mountinfo::Mount;
 use crate::collect::linux::proc_stat::{MODES, cpu_lines};
 use crate::collect::linux::processes::{FIRST, not_listed};
 use crate::collect::linux::{loadavg, meminfo, netdev, number};
