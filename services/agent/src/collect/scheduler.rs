@@ -22,6 +22,8 @@ use crate::telemetry::{CollectorMetrics, Telemetry};
 const THREADS_MAX: usize = 16;
 /// No push waits longer than this for a collector.
 const PATIENCE_MAX: Duration = Duration::from_secs(1);
+/// No reading takes longer than this, or than an interval, and is still shown.
+const READING_MAX: Duration = Duration::from_secs(60);
 /// A collector with a long interval that could read nothing is asked again after this.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Most different things that the log is told of one collector: the kinds of errors and of series
@@ -105,10 +107,15 @@ struct Station {
 }
 
 impl Station {
-    /// Has it been out for longer than it may? A sensor that takes its time is no fault, as long
-    /// as it answers before it would be read anew.
+    /// How long a reading may take. A sensor that takes its time is no fault, as long as it answers
+    /// before it would be read anew; but what is read once an hour does not hang unsaid for one.
+    fn reading_max(&self, interval: Duration) -> Duration {
+        self.every.unwrap_or(interval).min(READING_MAX.max(interval))
+    }
+
+    /// Has it been out for longer than it may?
     fn is_overdue(&self, now: Instant, interval: Duration) -> bool {
-        now.saturating_duration_since(self.left) > self.every.unwrap_or(interval)
+        now.saturating_duration_since(self.left) > self.reading_max(interval)
     }
 }
 
@@ -242,7 +249,7 @@ impl Scheduler {
         let Done { unit, result, took } = done;
         let Some(station) = self.stations.get_mut(unit.place) else { return false };
         let now = Instant::now();
-        let in_time = took <= station.every.unwrap_or(self.interval);
+        let in_time = took <= station.reading_max(self.interval);
         if station.sent_for != self.seq {
             station.back_for = self.seq;
         }

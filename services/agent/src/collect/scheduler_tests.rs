@@ -153,6 +153,16 @@ fn one_that_is_late_for_every_push_is_shown_at_every_other() {
 }
 
 #[test]
+fn what_is_read_rarely_does_not_hang_unsaid() {
+    let slow = Puppet { name: "slow", every: Some(Duration::from_secs(3600)), act: Box::new(|_| Ok(())) };
+    let quick = Puppet { name: "quick", every: Some(Duration::from_secs(15)), act: Box::new(|_| Ok(())) };
+    let scheduler = scheduler(vec![Box::new(slow), Box::new(quick), ready("ready")]);
+    let most = |interval| scheduler.stations.iter().map(|s| s.reading_max(interval).as_secs()).collect::<Vec<_>>();
+    assert_eq!(most(Duration::from_secs(5)), [60, 15, 5]);
+    assert_eq!(most(Duration::from_secs(600)), [600, 15, 600]);
+}
+
+#[test]
 fn intervals_are_whole_numbers_of_pushes() {
     let seconds = Duration::from_secs;
     for (every, interval, expected) in [(15, 5, 15), (3, 2, 4), (15, 10, 20), (1, 5, 5), (3600, 7, 3598)] {

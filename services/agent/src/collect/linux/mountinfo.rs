@@ -36,6 +36,13 @@ pub(in crate::collect) struct Mount {
     pub(in crate::collect) path: PathBuf,
 }
 
+impl Mount {
+    /// Is this why it is not known how full it is?
+    pub(super) fn says(&self, error: &str) -> bool {
+        self.space.as_ref().is_err_and(|why| why == error)
+    }
+}
+
 /// How full a file system is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::collect) struct Space {

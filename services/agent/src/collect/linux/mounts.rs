@@ -125,11 +125,11 @@ impl Survey {
         for line in self.file.bytes().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let Some(parsed) = faults.check(parse(line, &roots.root, strip)) else { continue };
             let Some(mut mount) = parsed else { continue };
-            if !own && !self.view.has(&mount) {
-                mount.space = Err(NOT_VISIBLE.to_owned());
-            }
             if !self.fs_types.shows(&mount.fstype) || !self.mount_points.shows(&mount.mountpoint) {
                 continue;
+            }
+            if !own && !self.view.has(&mount) {
+                mount.space = Err(NOT_VISIBLE.to_owned());
             }
             let next = self.mounts.len();
             match self.places.entry(mount.path.clone()) {
@@ -152,7 +152,7 @@ impl Survey {
     /// The mounts that can be asked now, in the order in which they are.
     fn to_ask(&self) -> Vec<PathBuf> {
         let free = MOUNTS_MAX.saturating_sub(self.stuck.len());
-        let visible = self.mounts.iter().filter(|mount| mount.space != Err(NOT_VISIBLE.to_owned()));
+        let visible = self.mounts.iter().filter(|mount| !mount.says(NOT_VISIBLE));
         let paths = visible.map(|mount| &mount.path).filter(|path| !self.stuck.contains(*path));
         let mut paths: Vec<PathBuf> = paths.take(free).cloned().collect();
         paths.sort_by_key(|path| self.slow.contains(path));
@@ -195,9 +195,7 @@ impl Survey {
             }
         }
     }
-}
 
-impl Survey {
     fn remember(&mut self, path: PathBuf, space: &Result<Space, String>) {
         match space {
             Ok(space) if self.places.contains_key(&path) => {
@@ -213,7 +211,7 @@ impl Survey {
     /// server is not a dead one.
     fn fill_in(&mut self, now: Instant) {
         self.answers.retain(|path, _| self.places.contains_key(path));
-        for mount in self.mounts.iter_mut().filter(|mount| mount.space == Err(STUCK.to_owned())) {
+        for mount in self.mounts.iter_mut().filter(|mount| mount.says(STUCK)) {
             if let Some((at, space)) = self.answers.get(&mount.path)
                 && now.saturating_duration_since(*at) <= ANSWER_AGE_MAX
             {
