@@ -1,4 +1,4 @@
-//! The agent link of FleetGauge, version 1, as bytes.
+//! The two protocols of FleetGauge as bytes: the agent link, version 1, and the put/get lines.
 //!
 //! `docs/protocol.md` is the normative text; this crate is its Rust form, used by both ends.
 //! Everything here is a pure function of its input: nothing in this crate ever opens a socket,
@@ -7,7 +7,7 @@
 //! Reading order: [`limits`] (what is too much), [`names`] (what may be called what), [`frame`]
 //! (the messages), [`values`] (a vector of samples), [`codec`] (messages to bytes and back),
 //! [`declare`] (is a declaration fit for a page), [`split`] (long declarations and vectors over
-//! several lines), [`cost`] (what a declaration takes).
+//! several lines), [`cost`] (what a declaration takes). [`lines`] is put and get, all of it.
 
 pub mod codec;
 pub mod cost;
@@ -15,6 +15,7 @@ pub mod declare;
 pub mod frame;
 pub mod labels;
 pub mod limits;
+pub mod lines;
 pub mod names;
 pub mod split;
 pub mod values;
