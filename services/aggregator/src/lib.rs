@@ -7,6 +7,7 @@ pub mod accept;
 pub mod app;
 pub mod fleet;
 pub mod health;
+pub mod history;
 pub mod http;
 pub mod link;
 pub mod page;
