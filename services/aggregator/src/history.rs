@@ -14,7 +14,7 @@
 //! - Reading takes little memory, however long the answer.
 //!
 //! Reading order: [`point`], `keys` (which there are), `hot` (a partition that is written to),
-//! `partitions` (all of them), `commit` (the one writer), `rows` (reading), `fresh` (what the page
+//! `sealed` (one that is over), `partitions` (all of them), `commit` (the one writer), `rows` (reading), `fresh` (what the page
 //! shows). Nothing outside of this folder touches its files.
 
 mod commit;
@@ -26,6 +26,7 @@ mod keys;
 mod partitions;
 pub mod point;
 mod rows;
+mod sealed;
 mod start;
 
 use std::io;
