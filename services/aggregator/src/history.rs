@@ -14,7 +14,8 @@
 //! - Reading takes little memory, however long the answer.
 //!
 //! Reading order: [`point`], `keys` (which there are), `hot` (a partition that is written to),
-//! `sealed` (one that is over), `partitions` (all of them), `commit` (the one writer), `rows` (reading), `fresh` (what the page
+//! `sealed` (one that is over), `partitions` (all of them), `commit` (the one writer), `keeper` (what
+//! happens when nobody asks), `rows` (reading), `fresh` (what the page
 //! shows). Nothing outside of this folder touches its files.
 
 mod commit;
@@ -22,6 +23,7 @@ mod damage;
 mod fresh;
 mod hot;
 mod journal;
+mod keeper;
 mod keys;
 mod partitions;
 pub mod point;
@@ -29,9 +31,11 @@ mod rows;
 mod sealed;
 mod start;
 
+use std::collections::HashMap;
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -43,9 +47,10 @@ use self::damage::Failure;
 pub use self::fresh::Fresh;
 use self::fresh::FreshKeys;
 use self::hot::Write;
+use self::keeper::Keeper;
 use self::keys::Keys;
 pub use self::keys::{Key, NoRoom, Space};
-use self::partitions::Partitions;
+use self::partitions::{Found, Partitions};
 pub use self::point::Point;
 pub use self::rows::{Rows, What};
 use crate::fleet::Moment;
@@ -148,25 +153,36 @@ struct Shared {
     partitions: Partitions,
     fresh: FreshKeys,
     telemetry: Arc<Telemetry>,
+    /// Wakes the keeper; `None`: it is to end.
+    nudges: Mutex<Option<SyncSender<()>>>,
 }
 
 impl Shared {
     /// A partition that cannot be read is put where nothing reads it.
-    fn set_aside(&self, number: u64, path: &Path, why: &str) {
-        self.partitions.remove(number);
+    fn set_aside(&self, found: &Found, why: &str) {
+        self.partitions.remove(found.number);
         self.telemetry.history.damaged("partition", 1);
-        match partitions::set_aside(&self.dir, path) {
+        match partitions::set_aside(&self.dir, &found.path) {
             Ok(aside) => {
-                tracing::error!(%why, partition = number, aside = %aside.display(), "a partition of the history is damaged and was set aside: what was written while it was open is not shown");
+                tracing::error!(%why, partition = found.number, aside = %aside.display(), "a partition of the history is damaged and was set aside: what was written while it was open is not shown");
             }
             Err(error) => {
-                tracing::error!(%why, %error, path = %path.display(), "a partition of the history is damaged, and could not be set aside");
+                tracing::error!(%why, %error, path = %found.path.display(), "a partition of the history is damaged, and could not be set aside");
             }
         }
     }
 
     /// There may be something to seal.
-    fn nudge(&self) {}
+    fn nudge(&self) {
+        if let Some(nudges) = &*self.nudges.lock().unwrap_or_else(PoisonError::into_inner) {
+            // A full queue is a nudge already.
+            let _nudged_already = nudges.try_send(());
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.nudges.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
 }
 
 /// A history that is open.
@@ -175,7 +191,8 @@ pub struct History {
     shared: Arc<Shared>,
     messages: Mutex<Option<mpsc::Sender<Message>>>,
     batches: Arc<Semaphore>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// The keeper and the writer, in the order in which they end.
+    threads: Mutex<Vec<JoinHandle<()>>>,
     now: fn() -> Moment,
 }
 
@@ -191,24 +208,30 @@ impl History {
         telemetry: Arc<Telemetry>,
         now: fn() -> Moment,
     ) -> Result<Arc<Self>, OpenError> {
-        let shared = Shared {
+        start::check_version(dir)?;
+        let (nudges, nudged) = sync_channel(1);
+        let shared = Arc::new(Shared {
             dir: dir.to_owned(),
             keys: Keys::new(rules.keys_max),
             partitions: Partitions::default(),
             fresh: FreshKeys::new(rules.put_expiry, rules.put_series_max),
             rules,
             telemetry,
-        };
-        start::check_version(dir)?;
-        let shared = Arc::new(shared);
+            nudges: Mutex::new(Some(nudges)),
+        });
         let committer = start::start(&shared, now)?;
         let (messages, queue) = mpsc::channel(QUEUE_MAX);
-        let writer = std::thread::Builder::new().name("history".to_owned()).spawn(move || committer.run(queue))?;
+        let keeper = Keeper { shared: Arc::clone(&shared), messages: messages.clone(), now, failed: HashMap::new() };
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let threads = vec![
+            thread("history-keeper").spawn(move || keeper.run(&nudged))?,
+            thread("history").spawn(move || committer.run(queue))?,
+        ];
         Ok(Arc::new(Self {
             shared,
             messages: Mutex::new(Some(messages)),
             batches: Arc::new(Semaphore::new(BATCHES_MAX)),
-            writer: Mutex::new(Some(writer)),
+            threads: Mutex::new(threads),
             now,
         }))
     }
@@ -291,12 +314,13 @@ impl History {
 
     /// Stores what waits, and closes. Blocks until that is done.
     pub fn close(&self) {
+        drop(self.shared.nudges.lock().unwrap_or_else(PoisonError::into_inner).take());
         drop(self.messages.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer
-            && writer.join().is_err()
-        {
-            tracing::error!("the writer of the history failed");
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the history failed");
+            }
         }
     }
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::hot::{Hot, Write};
-use super::keys::Space;
-use super::partitions::{self, Found, Partition, Store};
+use super::keys::{Key, Space};
+use super::partitions::{Found, Partition, Store};
 use super::{PutError, Shared, start};
 use crate::fleet::Moment;
 
@@ -35,8 +35,10 @@ pub(super) struct Request {
 pub(super) enum Message {
     /// Store these.
     Put(Request),
-    /// Forget keys that are in no partition from this one on.
-    Forget(u64),
+    /// Begin a partition if it is time, though nothing comes.
+    Tick,
+    /// Forget keys of which nothing is left.
+    Forget,
 }
 
 /// The partition that is written to.
@@ -72,7 +74,11 @@ impl Committer {
                         points += request.writes.len();
                         batch.push(request);
                     }
-                    Message::Forget(oldest) => self.forget(oldest),
+                    Message::Tick => {
+                        // An error is said, and comes again with the next points.
+                        let _again_later = self.begin_when_due((self.now)());
+                    }
+                    Message::Forget => self.forget(),
                 }
                 if points < BATCH_POINTS_MAX {
                     next = messages.try_recv().ok();
@@ -89,8 +95,15 @@ impl Committer {
         }
     }
 
-    fn forget(&self, oldest: u64) {
-        let forgotten = self.shared.keys.forget_before(oldest);
+    /// It is here that keys are forgotten, because nothing else makes partitions hold them.
+    fn forget(&self) {
+        let list = self.shared.partitions.now();
+        let is_there = |number| list.binary_search_by_key(&number, |partition| partition.number()).is_ok();
+        let holder = |key: &Key| {
+            let mut older = list.iter().rev().filter(|partition| partition.number() < key.newest_partition());
+            older.find(|partition| partition.holds(key.id)).map(|partition| partition.number())
+        };
+        let forgotten = self.shared.keys.forget(is_there, holder);
         if forgotten > 0 {
             tracing::info!(keys = forgotten, "keys of which nothing is left are forgotten");
         }
@@ -189,15 +202,14 @@ impl Committer {
             }
         }
         let number = self.next;
-        let path = partitions::raw_path(&self.shared.dir, number, now.wall_ms);
-        let opened = Hot::open(&path).map_err(|failure| {
+        let found = Found::raw(&self.shared.dir, number, now.wall_ms);
+        let opened = Hot::open(&found.path).map_err(|failure| {
             tracing::error!(%failure, partition = number, "a partition could not be begun");
             PutError::from(&failure)
         })?;
         self.next += 1;
         let hot = Arc::new(opened.hot);
-        self.shared.partitions.put(Partition::raw(number, Arc::clone(&hot)));
-        let found = Found { number, begun_ms: now.wall_ms, path };
+        self.shared.partitions.put(Partition::new(found.clone(), Store::Raw(Arc::clone(&hot))));
         self.current = Some(Current { found, hot: Some(hot) });
         self.shared.nudge();
         Ok(())
@@ -236,7 +248,7 @@ impl Committer {
         let Some(partition) = self.shared.partitions.get(number) else { return true };
         let Store::Raw(hot) = &partition.store else { return true };
         let hot = Arc::downgrade(hot);
-        self.shared.partitions.put(Partition { number, store: Store::Unavailable, aliases: partition.aliases.clone() });
+        self.shared.partitions.put(Partition::new(partition.found.clone(), Store::Unavailable));
         drop(partition);
         let until = Instant::now() + READERS_WITHIN;
         while hot.strong_count() > 0 {

@@ -4,6 +4,8 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::sealed::OpenError;
+
 /// Why a partition could not be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
@@ -16,6 +18,9 @@ pub(super) enum Failure {
     /// A write failed before: it takes no more until it is opened again.
     #[error("a write failed before")]
     Poisoned,
+    /// This aggregator stops.
+    #[error("stopping")]
+    Stopping,
 }
 
 impl Failure {
@@ -50,6 +55,16 @@ impl From<fjall::Error> for Failure {
             fjall::Error::Poisoned => Self::Poisoned,
             fjall::Error::Locked => Self::System(io::ErrorKind::WouldBlock.into()),
             other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Io(error) => error.into(),
+            OpenError::Damaged(why) => Self::Damaged(why.to_owned()),
+            newer @ OpenError::Newer { .. } => Self::System(io::Error::other(newer)),
         }
     }
 }

@@ -7,7 +7,6 @@
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use super::damage::{self, Failure};
 use super::journal;
 use super::keys::{Key, Space};
+use super::partitions;
 use super::point::Point;
 
 /// Memory for points that are not in a table yet. A table of this size holds some 300,000.
@@ -93,7 +93,18 @@ pub(super) struct Hot {
 /// The folder of a partition, which goes with it when it is over.
 struct Folder {
     dir: PathBuf,
-    is_over: AtomicBool,
+    end: Mutex<End>,
+}
+
+/// What becomes of a folder that nobody uses any more.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It stays.
+    Stays,
+    /// It is removed.
+    Goes,
+    /// It is put aside in the folder of the history, for a person to look at.
+    Aside(PathBuf),
 }
 
 impl std::fmt::Debug for Hot {
@@ -144,13 +155,8 @@ impl Hot {
             Some(bytes) => Stats::from_bytes(&bytes).ok_or_else(|| Failure::Damaged("its stats".to_owned()))?,
             None => Stats::NONE,
         };
-        let folder = Folder { dir: dir.to_owned(), is_over: AtomicBool::new(false) };
+        let folder = Folder { dir: dir.to_owned(), end: Mutex::new(End::Stays) };
         Ok(Self { database, points, keys, meta, stats: Mutex::new(stats), folder })
-    }
-
-    /// Its folder.
-    pub(super) fn dir(&self) -> &Path {
-        &self.folder.dir
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -215,25 +221,23 @@ impl Hot {
     }
 
     /// Every key that it holds, by id.
-    pub(super) fn for_each_key(&self, mut each: impl FnMut(u64, Space, &str)) -> Result<(), Failure> {
+    pub(super) fn for_each_key(
+        &self,
+        mut each: impl FnMut(u64, Space, &str) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         for entry in self.keys.iter() {
             let (id, head) = entry.into_inner()?;
             let damaged = || Failure::Damaged("a key".to_owned());
             let id = u64::from_be_bytes((*id).try_into().map_err(|_| damaged())?);
             let (space, text) = parse_head(&head).ok_or_else(damaged)?;
-            each(id, space, text);
+            each(id, space, text)?;
         }
         Ok(())
     }
 
-    /// Room that it takes on disk.
-    pub(super) fn disk_bytes(&self) -> u64 {
-        self.database.disk_space().unwrap_or(0)
-    }
-
-    /// Removes its folder when nobody uses it any more.
-    pub(super) fn remove_when_unused(&self) {
-        self.folder.is_over.store(true, Ordering::Release);
+    /// Decides what becomes of its folder when nobody uses it any more.
+    pub(super) fn ends(&self, end: End) {
+        *self.folder.end.lock().unwrap_or_else(PoisonError::into_inner) = end;
     }
 
     /// Writes all that is in memory to tables, for tests of what becomes of damaged ones.
@@ -246,11 +250,13 @@ impl Hot {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if !self.is_over.load(Ordering::Acquire) {
-            return;
-        }
+        let outcome = match self.end.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            End::Stays => Ok(()),
+            End::Goes => std::fs::remove_dir_all(&self.dir),
+            End::Aside(dir) => partitions::set_aside(dir, &self.dir).map(|_| ()),
+        };
         // What is left of it is found, and removed, at the next start.
-        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
+        if let Err(error) = outcome {
             tracing::warn!(%error, dir = %self.dir.display(), "a partition that is over was not removed");
         }
     }

@@ -175,13 +175,24 @@ impl Keys {
         key
     }
 
-    /// Forgets the keys of which nothing is left: none of the partitions from `oldest` on holds
-    /// them, and nobody has them in hand. Costs the number of keys.
-    pub(super) fn forget_before(&self, oldest: u64) -> usize {
+    /// Forgets the keys of which nothing is left: the newest partition that held them is gone, no
+    /// other does (`holder` names the newest that does), and nobody has them in hand. Costs the
+    /// number of keys.
+    pub(super) fn forget(&self, is_there: impl Fn(u64) -> bool, holder: impl Fn(&Key) -> Option<u64>) -> usize {
+        let candidates: Vec<Arc<Key>> = {
+            let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+            inner.by_id.values().filter(|key| !is_there(key.newest_partition())).cloned().collect()
+        };
+        let mut over = Vec::new();
+        for key in candidates {
+            match holder(&key) {
+                Some(partition) => key.newest.store(partition, Ordering::Release),
+                None => over.push(key.id),
+            }
+        }
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        // Two references are the table's own.
-        let is_over = |key: &&Arc<Key>| key.newest_partition() < oldest && Arc::strong_count(key) == 2;
-        let over: Vec<u64> = inner.by_id.values().filter(is_over).map(|key| key.id).collect();
+        // Two references are the table's own. Somebody who has it in hand may be about to write it.
+        over.retain(|id| inner.by_id.get(id).is_some_and(|key| Arc::strong_count(key) == 2));
         over.iter().for_each(|id| inner.remove(*id));
         over.len()
     }
@@ -268,11 +279,15 @@ mod tests {
     #[test]
     fn what_nothing_is_left_of_is_forgotten() {
         let keys = Keys::new(10);
-        let (old, new) = (keys.restore(Space::Put, "old", 1, 3), keys.restore(Space::Put, "new", 2, 4));
-        assert_eq!(keys.forget_before(4), 0, "somebody has it in hand");
-        drop((old, new));
-        assert_eq!(keys.forget_before(4), 1);
-        assert!(keys.find(Space::Put, "old").is_none() && keys.find(Space::Put, "new").is_some());
+        let (over, older, there) =
+            (keys.restore(Space::Put, "over", 1, 3), keys.restore(Space::Put, "older", 2, 3), keys.restore(Space::Put, "there", 3, 4));
+        let is_there = |number| number != 3;
+        let holder = |key: &Key| (&*key.text == "older").then_some(2);
+        assert_eq!(keys.forget(is_there, holder), 0, "somebody has it in hand");
+        assert_eq!([over.newest_partition(), older.newest_partition(), there.newest_partition()], [3, 2, 4]);
+        drop((over, older, there));
+        assert_eq!(keys.forget(is_there, holder), 1);
+        assert!(keys.find(Space::Put, "over").is_none() && keys.find(Space::Put, "older").is_some());
     }
 
     #[test]

@@ -113,10 +113,10 @@ impl Merge {
     fn new(history: &History, key: Arc<Key>, range: &RangeInclusive<i64>) -> Self {
         let newest = key.newest_partition();
         let list = history.shared.partitions.now();
-        let holding = list.iter().filter(|partition| partition.number <= newest);
+        let holding = list.iter().filter(|partition| partition.number() <= newest);
         let source =
             |number| Source { partition: number, rest: (!range.is_empty()).then(|| range.clone()), ready: Vec::new() };
-        let sources = holding.map(|partition| source(partition.number)).collect();
+        let sources = holding.map(|partition| source(partition.number())).collect();
         Self { key, sources }
     }
 
@@ -148,10 +148,14 @@ impl Merge {
 
 impl Source {
     fn refill(&mut self, history: &History, id: u64) -> Result<(), ReadError> {
-        if !self.ready.is_empty() {
-            return Ok(());
+        while self.ready.is_empty() {
+            let Some(rest) = self.rest.take() else { return Ok(()) };
+            self.read(history, id, rest)?;
         }
-        let Some(rest) = self.rest.take() else { return Ok(()) };
+        Ok(())
+    }
+
+    fn read(&mut self, history: &History, id: u64, rest: RangeInclusive<i64>) -> Result<(), ReadError> {
         // It may have been sealed since, or have passed away.
         let Some(partition) = history.shared.partitions.get(self.partition) else { return Ok(()) };
         let read = partition.read(id, rest.clone(), REFILL_POINTS, &mut self.ready).map_err(|failure| {
@@ -159,12 +163,7 @@ impl Source {
             unavailable(&failure)
         })?;
         history.shared.telemetry.history.damaged("block", read.damaged);
-        let last = self.ready.last().map(|point| point.ts);
-        if !read.is_exhausted
-            && let Some(next) = last.and_then(|last| last.checked_add(1)).filter(|next| next <= rest.end())
-        {
-            self.rest = Some(next..=*rest.end());
-        }
+        self.rest = read.next_from.map(|next| next..=*rest.end());
         self.ready.reverse();
         Ok(())
     }

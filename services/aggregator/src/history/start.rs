@@ -8,9 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::commit::{Committer, Current};
-use super::damage::Failure;
+use super::damage::{self, Failure};
 use super::hot::Hot;
-use super::partitions::{self, Found, Partition, Store};
+use super::keys::Space;
+use super::partitions::{self, Found, Kind, Partition, Store};
+use super::sealed::Segment;
 use super::{OpenError, Shared};
 use crate::fleet::Moment;
 
@@ -54,49 +56,71 @@ pub(super) fn start(shared: &Arc<Shared>, now: fn() -> Moment) -> Result<Committ
     for (at, found) in found.into_iter().rev().enumerate() {
         let hot = open(shared, &found);
         // One that was set aside is gone; one that cannot be opened now is tried again.
-        if at == 0 && found.path.exists() {
+        if at == 0 && found.kind == Kind::Raw && found.path.exists() {
             current = Some(Current { found, hot });
         }
     }
     Ok(Committer { shared: Arc::clone(shared), current, next, now, room_asked: None, opened_at: None })
 }
 
-/// Opens a partition and takes in its keys; `None`: it cannot be opened now, or was set aside.
+/// Opens a partition, takes in its keys, and puts it among the others. What is damaged is set aside;
+/// what the system does not give now is put there as such. Gives what can be written to.
 pub(super) fn open(shared: &Shared, found: &Found) -> Option<Arc<Hot>> {
-    let number = found.number;
     let mut aliases = HashMap::new();
-    let opened = Hot::open(&found.path).and_then(|opened| {
-        opened.hot.for_each_key(|id, space, text| {
-            let key = shared.keys.restore(space, text, id, number);
-            if key.id != id {
-                aliases.insert(key.id, id);
-            }
-        })?;
-        Ok(opened)
-    });
+    let mut take = |id, space, text: &str| {
+        let key = shared.keys.restore(space, text, id, found.number);
+        if key.id != id {
+            aliases.insert(key.id, id);
+        }
+    };
+    let opened = match found.kind {
+        Kind::Raw => open_raw(shared, found, &mut take),
+        Kind::Sealed => open_sealed(shared, found, &mut take),
+    };
     match opened {
-        Ok(opened) => {
-            if opened.cut_bytes > 0 {
-                shared.telemetry.history.damaged("journal", 1);
-                tracing::warn!(
-                    partition = number,
-                    bytes = opened.cut_bytes,
-                    "the end of a journal could not be read and was cut: after a crash that is what was not acknowledged yet, else points are lost"
-                );
-            }
-            let hot = Arc::new(opened.hot);
-            shared.partitions.put(Partition { number, store: Store::Raw(Arc::clone(&hot)), aliases });
-            Some(hot)
+        Ok(store) => {
+            let hot = if let Store::Raw(hot) = &store { Some(Arc::clone(hot)) } else { None };
+            shared.partitions.put(Partition::new(found.clone(), store).with_aliases(aliases));
+            hot
         }
         Err(Failure::Damaged(why)) => {
-            shared.set_aside(number, &found.path, &why);
+            shared.set_aside(found, &why);
             None
         }
         // No room, no open files: a reason to try again, none to throw anything away.
         Err(failure) => {
-            tracing::error!(%failure, partition = number, "a partition of the history cannot be opened now");
-            shared.partitions.put(Partition { number, store: Store::Unavailable, aliases: HashMap::new() });
+            tracing::error!(%failure, partition = found.number, "a partition of the history cannot be opened now");
+            shared.partitions.put(Partition::new(found.clone(), Store::Unavailable));
             None
         }
     }
+}
+
+fn open_raw(shared: &Shared, found: &Found, mut take: impl FnMut(u64, Space, &str)) -> Result<Store, Failure> {
+    let opened = Hot::open(&found.path)?;
+    damage::catch(|| {
+        opened.hot.for_each_key(|id, space, text| {
+            take(id, space, text);
+            Ok(())
+        })
+    })?;
+    if opened.cut_bytes > 0 {
+        shared.telemetry.history.damaged("journal", 1);
+        tracing::warn!(partition = found.number, bytes = opened.cut_bytes, "the end of a journal could not be read and was cut: after a crash that is what was not acknowledged yet, else points are lost");
+    }
+    Ok(Store::Raw(Arc::new(opened.hot)))
+}
+
+fn open_sealed(shared: &Shared, found: &Found, mut take: impl FnMut(u64, Space, &str)) -> Result<Store, Failure> {
+    let segment = Segment::open(&found.path)?;
+    for head in segment.series() {
+        match head {
+            Ok(head) => take(head.id, head.space, &head.key),
+            Err(lost) => {
+                shared.telemetry.history.damaged("block", lost.pages);
+                tracing::error!(partition = found.number, ?lost, "a part of the index of a partition is damaged: its keys may be missing");
+            }
+        }
+    }
+    Ok(Store::Sealed(segment))
 }
