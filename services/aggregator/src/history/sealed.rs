@@ -131,6 +131,7 @@ pub struct Summary {
 }
 
 /// What could not be read because it is damaged, or because the disk does not give it.
+/// The latter may pass: whoever writes a file anew from this one keeps it when anything was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Lost {
     /// Blocks of points.
