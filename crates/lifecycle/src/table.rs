@@ -254,6 +254,38 @@ pub const TABLE: &[Known] = &[
         "aggregator",
         "room for lines that are not whole yet, all agents together",
     ),
+    known(
+        "FLEETGAUGE_DURABILITY",
+        "sync",
+        "aggregator",
+        "`sync`: a point is on the disk before `ok`; `os`: it is handed to the operating system, and a power failure may cost what was acknowledged in the seconds before it",
+    ),
+    known(
+        "FLEETGAUGE_RETENTION",
+        "30d",
+        "aggregator",
+        "how long points are kept, counted from when they were last written or from their own timestamp, whichever is later, 1h to 3650d; they may stay a tenth of it longer, at most a day",
+    ),
+    known(
+        "FLEETGAUGE_RECORD_VITALS",
+        "on",
+        "aggregator",
+        "`on`: agents' vital signs go to the history at every push; `off`: they do not",
+    ),
+    known(
+        "FLEETGAUGE_PUT_EXPIRY",
+        "5m",
+        "aggregator",
+        "how long the newest value of a put key stays on the page as `fleetgauge_put` after the last put",
+    ),
+    known("FLEETGAUGE_MAX_KEYS", "1000000", "aggregator", "most keys of the history, of 256 bytes each on average"),
+    known("FLEETGAUGE_MAX_PUT_SERIES", "10000", "aggregator", "most put keys on the page; others are counted"),
+    known(
+        "FLEETGAUGE_DISK_RESERVE",
+        "256MiB",
+        "aggregator",
+        "room that the history leaves on its disk: with less it refuses points until there is more",
+    ),
     known("FLEETGAUGE_HTTP", "http://127.0.0.1:9400", "–", "where the command line asks for agents; reserved"),
     known("FLEETGAUGE_SERVER", "127.0.0.1:8888", "–", "where the command line puts and gets; reserved"),
     known(

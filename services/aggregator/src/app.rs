@@ -10,9 +10,11 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
+use crate::data_dir::DataDir;
 use crate::fleet::known::{KnownAgent, KnownFile};
 use crate::fleet::room::Room;
 use crate::fleet::{Fleet, Rules};
+use crate::history::{self, History};
 use crate::link::{Shared, moment};
 use crate::quota::Quota;
 use crate::settings::Settings;
@@ -28,6 +30,8 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// What connections may take to end once the process is told to stop.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// Where in the data directory the history is.
+const HISTORY_DIR: &str = "history";
 /// What the last write of the list of known agents may take, on a slow disk.
 const SAVE_WITHIN: Duration = Duration::from_millis(250);
 
@@ -45,12 +49,12 @@ pub enum BindError {
         error: io::Error,
     },
     /// The data directory cannot be used.
-    #[error("cannot keep data in {} ({error}); FLEETGAUGE_DATA_DIR sets another directory, empty keeps nothing", dir.display())]
+    #[error("cannot keep data in {} ({why}); FLEETGAUGE_DATA_DIR sets another directory, empty keeps nothing", dir.display())]
     Data {
         /// The directory.
         dir: PathBuf,
-        /// What the system says.
-        error: io::Error,
+        /// What is wrong with it.
+        why: String,
     },
     /// A metric of our own is wrong (a mistake of the program).
     #[error("the aggregator's own metrics are wrong: {0}")]
@@ -65,7 +69,16 @@ pub struct App {
     link: TcpListener,
     shared: Arc<Shared>,
     context: Arc<http::Context>,
-    known: Option<KnownFile>,
+    kept: Option<Kept>,
+}
+
+/// What is on disk.
+#[derive(Debug)]
+struct Kept {
+    known: KnownFile,
+    history: Arc<History>,
+    /// Nobody else touches it meanwhile.
+    _dir: DataDir,
 }
 
 impl App {
@@ -85,17 +98,19 @@ impl App {
         }));
         let http = listen(settings.http_listen, "FLEETGAUGE_HTTP_LISTEN")?;
         let link = listen(settings.link_listen, "FLEETGAUGE_LINK_LISTEN")?;
-        let known = match settings.data_dir.clone() {
-            Some(dir) => Some(open_known(dir).await?),
+        let kept = match settings.data_dir.clone() {
+            Some(dir) => Some(open_data(dir, settings.history.clone(), Arc::clone(&telemetry)).await?),
             None => None,
         };
-        let known = match known {
-            Some((agents, file)) => {
+        let kept = match kept {
+            Some((agents, kept)) => {
                 fleet.recall(agents, moment());
-                Some(file)
+                Some(kept)
             }
             None => {
-                tracing::warn!("FLEETGAUGE_DATA_DIR is not set: a restart forgets which agents are gone");
+                tracing::warn!(
+                    "FLEETGAUGE_DATA_DIR is not set: a restart forgets which agents are gone, and nothing can be put"
+                );
                 None
             }
         };
@@ -107,10 +122,11 @@ impl App {
             text: Room::new(settings.declared_max),
             telemetry,
             warnings: Quota::new(100, Duration::from_secs(10)),
+            history: kept.as_ref().map(|kept| Arc::clone(&kept.history)),
         });
         // Before any agent can come: the aggregator's own families are its own.
         let context = Arc::new(http::Context::new(Arc::clone(&shared), settings.scrapes_max));
-        Ok(Self { settings, http, link, shared, context, known })
+        Ok(Self { settings, http, link, shared, context, kept })
     }
 
     /// Where HTTP is served.
@@ -136,7 +152,7 @@ impl App {
         let saved = self.shared.fleet.version();
         let (http_addr, link_addr) = (self.http_addr(), self.link_addr());
         tracing::info!(http = %http_addr, link = %link_addr, name = %self.settings.name, "listening");
-        let Self { settings, http, link, shared, context, known } = self;
+        let Self { settings, http, link, shared, context, kept } = self;
         let (stopper, stopping) = stop::pair();
         let mut parts = JoinSet::new();
         let (of_link, of_house) = (Arc::clone(&shared), Arc::clone(&shared));
@@ -149,7 +165,7 @@ impl App {
             http::thread(http, context, stopping).await;
             "HTTP"
         });
-        let of_known = known.clone();
+        let of_known = kept.as_ref().map(|kept| kept.known.clone());
         parts.spawn(async move {
             keep_house(of_known, saved, of_house, stop_house).await;
             "house-keeping"
@@ -163,12 +179,8 @@ impl App {
         if tokio::time::timeout(GRACE, rest).await.is_err() {
             tracing::warn!(after = ?GRACE, "connections that did not end in time are cut");
         }
-        if let Some(file) = known {
-            match tokio::time::timeout(SAVE_WITHIN, save(file, &shared)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(%error, "the list of known agents was not written"),
-                Err(_) => tracing::error!(after = ?SAVE_WITHIN, "the list of known agents was not written in time"),
-            }
+        if let Some(kept) = kept {
+            kept.close(&shared).await;
         }
         tracing::info!("stopped");
         ended
@@ -180,14 +192,42 @@ impl App {
 #[error("{0} ended by itself; the log says why")]
 pub struct Ended(&'static str);
 
-/// Opens the list of known agents in this directory, and reads it.
-async fn open_known(dir: PathBuf) -> Result<(Vec<KnownAgent>, KnownFile), BindError> {
+/// Takes the data directory, and opens what is in it.
+async fn open_data(
+    dir: PathBuf,
+    rules: history::Rules,
+    telemetry: Arc<Telemetry>,
+) -> Result<(Vec<KnownAgent>, Kept), BindError> {
     let opened = {
         let dir = dir.clone();
-        tokio::task::spawn_blocking(move || KnownFile::open(&dir).and_then(|file| Ok((file.load()?, file))))
+        tokio::task::spawn_blocking(move || -> Result<(Vec<KnownAgent>, Kept), String> {
+            let taken = DataDir::take(&dir).map_err(|refused| refused.to_string())?;
+            let known = KnownFile::open(&dir).map_err(|error| error.to_string())?;
+            let agents = known.load().map_err(|error| error.to_string())?;
+            let history = History::open(&dir.join(HISTORY_DIR), rules, telemetry, moment);
+            let history = history.map_err(|error| error.to_string())?;
+            Ok((agents, Kept { known, history, _dir: taken }))
+        })
     };
-    let opened = opened.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-    opened.map_err(|error| BindError::Data { dir, error })
+    let opened = opened.await.unwrap_or_else(|error| Err(error.to_string()));
+    opened.map_err(|why| BindError::Data { dir, why })
+}
+
+impl Kept {
+    /// Writes what must survive, within a time.
+    async fn close(self, shared: &Shared) {
+        match tokio::time::timeout(SAVE_WITHIN, save(self.known, shared)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the list of known agents was not written"),
+            Err(_) => tracing::error!(after = ?SAVE_WITHIN, "the list of known agents was not written in time"),
+        }
+        // What was acknowledged is on the disk already.
+        let history = self.history;
+        let closed = tokio::task::spawn_blocking(move || history.close());
+        if tokio::time::timeout(SAVE_WITHIN, closed).await.is_err() {
+            tracing::warn!(after = ?SAVE_WITHIN, "the history was not closed in time");
+        }
+    }
 }
 
 /// Connections that may wait to be accepted. When a fleet comes back all at once, each one over
@@ -218,6 +258,9 @@ async fn keep_house(known: Option<KnownFile>, mut saved: u64, shared: Arc<Shared
             () = stop.requested() => return,
         }
         shared.fleet.expire(moment());
+        if let Some(history) = &shared.history {
+            history.keep_house(moment().instant);
+        }
         let version = shared.fleet.version();
         if let Some(file) = &known
             && version != saved

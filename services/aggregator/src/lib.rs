@@ -1,12 +1,15 @@
 //! The aggregator: agents push to it, it merges what they push, Prometheus scrapes it.
 //!
 //! Data path, top to bottom: [`accept`] → [`link`] → `protocol` → [`fleet`] → [`page`] → [`http`].
+//! Beside it: programs put points into the [`history`], and get them back.
 //! [`app`] puts the parts together; [`telemetry`] is what the aggregator says about itself.
 
 pub mod accept;
 pub mod app;
+pub mod data_dir;
 pub mod fleet;
 pub mod health;
+pub mod history;
 pub mod http;
 pub mod link;
 pub mod page;

@@ -28,6 +28,7 @@ use self::session::Session;
 use self::wire::Wire;
 use crate::fleet::room::Room;
 use crate::fleet::{Fleet, Moment};
+use crate::history::History;
 use crate::quota::Quota;
 use crate::stop::Stop;
 use crate::telemetry::Telemetry;
@@ -57,6 +58,8 @@ pub struct Shared {
     pub telemetry: Arc<Telemetry>,
     /// What may still be logged about strangers.
     pub warnings: Quota,
+    /// The history, where there is a data directory.
+    pub history: Option<Arc<History>>,
 }
 
 impl Shared {

@@ -6,10 +6,23 @@ use std::time::Duration;
 
 use lifecycle::SettingsError;
 
+use crate::history::Rules;
+
 /// Less than this could not even hold a few of the longest lines.
 const ROOM_MIN: usize = 1 << 20;
 /// Longest life of a tombstone.
 const TOMBSTONE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A shorter one would begin a partition of the history every few seconds.
+const RETENTION_MIN: Duration = Duration::from_secs(3600);
+/// Ten years.
+const RETENTION_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
+/// A partition goes as a whole: what is kept too long is at most this part of the retention.
+const PARTITIONS_PER_RETENTION: u32 = 10;
+/// What damage to a partition may cost.
+const PARTITION_SPAN_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Raw points take some 24 bytes: half a gigabyte, after which they are sealed.
+const PARTITION_POINTS_MAX: u64 = 20_000_000;
 
 /// What an aggregator needs to know. docs/settings.md explains each.
 #[derive(Debug, Clone)]
@@ -40,6 +53,8 @@ pub struct Settings {
     pub declared_max: usize,
     /// Room for lines that are not whole, in bytes.
     pub receive_buffer: usize,
+    /// What the history keeps to.
+    pub history: Rules,
 }
 
 impl Settings {
@@ -68,6 +83,7 @@ impl Settings {
             scrapes_max: count(settings, "FLEETGAUGE_MAX_SCRAPES", 1_000)?,
             declared_max: bytes(settings, "FLEETGAUGE_MAX_DECLARED")?,
             receive_buffer: bytes(settings, "FLEETGAUGE_RECEIVE_BUFFER")?,
+            history: history(settings)?,
         })
     }
 }
@@ -86,6 +102,23 @@ fn bytes(settings: &lifecycle::Settings, name: &str) -> Result<usize, SettingsEr
     let bytes = settings.bytes(name)?;
     let fits = usize::try_from(bytes).ok().filter(|bytes| *bytes >= ROOM_MIN);
     fits.ok_or_else(|| settings.bad(name, "accepted: 1MiB or more"))
+}
+
+fn history(settings: &lifecycle::Settings) -> Result<Rules, SettingsError> {
+    let retention = settings.duration("FLEETGAUGE_RETENTION")?;
+    if !(RETENTION_MIN..=RETENTION_MAX).contains(&retention) {
+        return Err(settings.bad("FLEETGAUGE_RETENTION", "accepted: 1h to 3650d"));
+    }
+    Ok(Rules {
+        sync: settings.one_of("FLEETGAUGE_DURABILITY", &["sync", "os"])? == "sync",
+        retention,
+        keys_max: count(settings, "FLEETGAUGE_MAX_KEYS", 100_000_000)?,
+        put_expiry: settings.duration("FLEETGAUGE_PUT_EXPIRY")?,
+        put_series_max: count(settings, "FLEETGAUGE_MAX_PUT_SERIES", 1_000_000)?,
+        reserve_bytes: settings.bytes("FLEETGAUGE_DISK_RESERVE")?,
+        partition_span: (retention / PARTITIONS_PER_RETENTION).min(PARTITION_SPAN_MAX),
+        partition_points_max: PARTITION_POINTS_MAX,
+    })
 }
 
 fn tombstone(settings: &lifecycle::Settings) -> Result<Duration, SettingsError> {

@@ -1,5 +1,6 @@
 //! The aggregator's own metrics: what counts them, and how they are gathered.
 
+mod history;
 mod table;
 
 use prometheus::core::Collector;
@@ -9,6 +10,7 @@ use prometheus::{
 use protocol::ToAggregator;
 use protocol::frame::{RefuseCode, Stream};
 
+pub use self::history::History;
 use self::table::{
     ACCEPT_ERRORS, ACCEPTED, BUFFERED, BUFFERED_LIMIT, BUILD, CLOSED, CONNECTED, CONNECTIONS, CONNECTIONS_LIMIT,
     DECLARED, DECLARED_LIMIT, DROPPED, DUPLICATE, FAMILIES, FRAMES, HTTP_CONNECTIONS, HTTP_REFUSED, KNOWN,
@@ -87,6 +89,8 @@ pub struct Telemetry {
     scrapes_aborted: IntCounterVec,
     /// Failed writes of the list of known agents.
     pub known_file_errors: IntCounter,
+    /// What the history says.
+    pub(crate) history: History,
 }
 
 #[derive(Debug)]
@@ -143,6 +147,7 @@ impl Telemetry {
             scrape_bytes: make.histogram(&SCRAPE_BYTES, &[1e4, 1e5, 1e6, 1e7, 5e7, 1e8, 5e8, 1e9])?,
             scrapes_aborted: make.counters(&SCRAPES_ABORTED)?,
             known_file_errors: make.counter(&KNOWN_FILE_ERRORS)?,
+            history: History::new(&make)?,
             registry,
         };
         telemetry.start_at_zero();

@@ -41,6 +41,7 @@ impl Inside {
             buffers: Room::new(buffer),
             text: Room::new(1 << 20),
             warnings: Quota::new(0, Duration::from_secs(1)),
+            history: None,
             telemetry: Arc::new(Telemetry::new(10).unwrap()),
         });
         Self { shared, stopper, stop }

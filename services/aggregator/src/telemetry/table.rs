@@ -116,6 +116,67 @@ pub(super) const KNOWN_FILE_ERRORS: Metric = metric(
     "Times that the list of known agents could not be written.",
 );
 
+pub(super) const HISTORY_UP: Metric =
+    metric("fleetgauge_history_up", "gauge", &[], "1: the last points that came were stored; 0: they were refused.");
+pub(super) const HISTORY_POINTS: Metric = metric(
+    "fleetgauge_history_points_total",
+    "counter",
+    &["space"],
+    "Points stored, by what they are: put by programs, or vital signs of agents.",
+);
+pub(super) const HISTORY_REFUSED: Metric = metric(
+    "fleetgauge_history_refused_points_total",
+    "counter",
+    &["reason"],
+    "Points that were not stored, by reason; whoever put them was told.",
+);
+pub(super) const HISTORY_SYNCS: Metric = metric(
+    "fleetgauge_history_syncs_total",
+    "counter",
+    &[],
+    "Syncs to the disk before points were acknowledged, each for all that waited.",
+);
+pub(super) const HISTORY_COMMIT_SECONDS: Metric = metric(
+    "fleetgauge_history_commit_duration_seconds",
+    "histogram",
+    &[],
+    "Time to store and sync one batch of points.",
+);
+pub(super) const HISTORY_DAMAGE: Metric = metric(
+    "fleetgauge_history_damage_total",
+    "counter",
+    &["what"],
+    "Damage met on disk: partitions set aside, blocks passed over, journals cut at their end.",
+);
+pub(super) const HISTORY_PARTITIONS: Metric =
+    metric("fleetgauge_history_partitions", "gauge", &["state"], "Partitions of the history, raw or sealed.");
+pub(super) const HISTORY_EXPIRED: Metric = metric(
+    "fleetgauge_history_expired_partitions_total",
+    "counter",
+    &[],
+    "Partitions whose time was over, FLEETGAUGE_RETENTION.",
+);
+pub(super) const HISTORY_BYTES: Metric =
+    metric("fleetgauge_history_disk_bytes", "gauge", &[], "Room that the history takes on its disk.");
+pub(super) const HISTORY_FREE: Metric =
+    metric("fleetgauge_history_disk_free_bytes", "gauge", &[], "Room that is left on that disk.");
+pub(super) const HISTORY_OLDEST: Metric = metric(
+    "fleetgauge_history_oldest_point_timestamp_seconds",
+    "gauge",
+    &[],
+    "Timestamp of the oldest point of the history, Unix time.",
+);
+pub(super) const HISTORY_KEYS: Metric =
+    metric("fleetgauge_history_keys", "gauge", &["space"], "Keys of the history, put by programs or of vital signs.");
+pub(super) const HISTORY_KEYS_LIMIT: Metric =
+    metric("fleetgauge_history_keys_limit", "gauge", &[], "Most keys, FLEETGAUGE_MAX_KEYS.");
+pub(super) const HISTORY_HIDDEN: Metric = metric(
+    "fleetgauge_put_series_hidden_total",
+    "counter",
+    &[],
+    "Times that a put key was not shown as fleetgauge_put, because FLEETGAUGE_MAX_PUT_SERIES were or its name is too long.",
+);
+
 /// Every metric that [`super::Telemetry`] makes itself. (`process_*` come on top, on Linux.)
 pub const TABLE: &[&Metric] = &[
     &BUILD,
@@ -150,4 +211,18 @@ pub const TABLE: &[&Metric] = &[
     &SCRAPE_BYTES,
     &SCRAPES_ABORTED,
     &KNOWN_FILE_ERRORS,
+    &HISTORY_UP,
+    &HISTORY_POINTS,
+    &HISTORY_REFUSED,
+    &HISTORY_SYNCS,
+    &HISTORY_COMMIT_SECONDS,
+    &HISTORY_DAMAGE,
+    &HISTORY_PARTITIONS,
+    &HISTORY_EXPIRED,
+    &HISTORY_BYTES,
+    &HISTORY_FREE,
+    &HISTORY_OLDEST,
+    &HISTORY_KEYS,
+    &HISTORY_KEYS_LIMIT,
+    &HISTORY_HIDDEN,
 ];

@@ -1,0 +1,371 @@
+//! The history: a durable store of points, (key, Unix second) → value, where the last write wins.
+//!
+//! Its promise:
+//! - [`History::commit`] says `Ok` when the points are synced to the disk (with
+//!   `FLEETGAUGE_DURABILITY=os`: handed to the operating system). After a kill or a power failure
+//!   every point that was acknowledged is there, with the last acknowledged value or one that was
+//!   written later.
+//! - Damage to a file costs at most its partition, what was written in one stretch of time (a day
+//!   at most); it is counted, named in the log, set aside where that is needed, and the aggregator
+//!   starts. In a sealed partition it costs the block that is damaged.
+//! - A full disk is answered with an error, and nothing has to be restarted when there is room again.
+//! - A point is kept at least for `FLEETGAUGE_RETENTION` after it was last written, and after its
+//!   own timestamp.
+//! - Reading takes little memory, however long the answer.
+//!
+//! Reading order: [`point`], `keys` (which there are), `hot` (a partition that is written to),
+//! `sealed` (one that is over), `partitions` (all of them), `commit` (the one writer), `keeper` (what
+//! happens when nobody asks), `rows` (reading), `fresh` (what the page
+//! shows). Nothing outside of this folder touches its files.
+
+mod commit;
+mod damage;
+mod fresh;
+mod hot;
+mod journal;
+mod keeper;
+mod keys;
+mod partitions;
+pub mod point;
+mod rows;
+mod sealed;
+mod start;
+
+use std::collections::HashMap;
+use std::io;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use self::commit::{Message, Request};
+use self::damage::Failure;
+pub use self::fresh::Fresh;
+use self::fresh::FreshKeys;
+use self::hot::Write;
+use self::keeper::Keeper;
+use self::keys::Keys;
+pub use self::keys::{Key, NoRoom, Space};
+use self::partitions::{Found, Partitions};
+pub use self::point::Point;
+pub use self::rows::{Rows, What};
+use crate::fleet::Moment;
+use crate::telemetry::Telemetry;
+
+/// Batches that may be made or wait at the same time. One holds the points of 64 KiB of lines at
+/// most, some 200 KB: 50 MB together.
+const BATCHES_MAX: usize = 256;
+/// Requests that may wait for the writer: all batches, and the vital signs of a large fleet.
+const QUEUE_MAX: usize = 16 * 1024;
+
+/// What a history must keep to.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Sync before a point is acknowledged.
+    pub sync: bool,
+    /// How long points are kept.
+    pub retention: Duration,
+    /// Most keys.
+    pub keys_max: usize,
+    /// How long a put key stays on the page.
+    pub put_expiry: Duration,
+    /// Most put keys on the page.
+    pub put_series_max: usize,
+    /// Room that is left on the disk.
+    pub reserve_bytes: u64,
+    /// What is written within this time is one partition.
+    pub partition_span: Duration,
+    /// A partition has no more points than about this.
+    pub partition_points_max: u64,
+}
+
+/// Why points were not stored. The text is for whoever sent them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PutError {
+    /// There are too many keys.
+    #[error("{0}")]
+    NoRoom(#[from] NoRoom),
+    /// The disk is full, but for what is left free on purpose.
+    #[error("the disk is full: {free} bytes are free, the history leaves {reserve}")]
+    Full {
+        /// Bytes free.
+        free: u64,
+        /// Bytes that are left free.
+        reserve: u64,
+    },
+    /// The history cannot be written now.
+    #[error("the history cannot be written now: {0}")]
+    Unavailable(String),
+    /// Too much waits to be written.
+    #[error("too much waits to be written, try again")]
+    Busy,
+    /// This aggregator stops.
+    #[error("this aggregator stops")]
+    Closed,
+}
+
+impl PutError {
+    /// The `reason` label of `fleetgauge_history_refused_points_total`.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NoRoom(_) => "too_many_keys",
+            Self::Full { .. } => "disk_full",
+            Self::Unavailable(_) => "unavailable",
+            Self::Busy => "busy",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl From<&Failure> for PutError {
+    fn from(failure: &Failure) -> Self {
+        if failure.is_full() { Self::Full { free: 0, reserve: 0 } } else { Self::Unavailable(failure.to_string()) }
+    }
+}
+
+/// Why something could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the history cannot be read now: {0}")]
+pub struct ReadError(String);
+
+/// Why a history cannot be used at all.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The system refuses.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// It is of a newer version.
+    #[error("its history was written by a newer version of this program ({0}; this one knows {1})")]
+    Newer(u32, u32),
+}
+
+/// What all parts of the history share.
+#[derive(Debug)]
+struct Shared {
+    dir: PathBuf,
+    rules: Rules,
+    keys: Keys,
+    partitions: Partitions,
+    fresh: FreshKeys,
+    telemetry: Arc<Telemetry>,
+    /// Wakes the keeper; `None`: it is to end.
+    nudges: Mutex<Option<SyncSender<()>>>,
+}
+
+impl Shared {
+    /// A partition that cannot be read is put where nothing reads it.
+    fn set_aside(&self, found: &Found, why: &str) {
+        self.partitions.remove(found.number);
+        self.telemetry.history.damaged("partition", 1);
+        match partitions::set_aside(&self.dir, &found.path) {
+            Ok(aside) => {
+                tracing::error!(%why, partition = found.number, aside = %aside.display(), "a partition of the history is damaged and was set aside: what was written while it was open is not shown");
+            }
+            Err(error) => {
+                tracing::error!(%why, %error, path = %found.path.display(), "a partition of the history is damaged, and could not be set aside");
+            }
+        }
+    }
+
+    /// There may be something to seal.
+    fn nudge(&self) {
+        if let Some(nudges) = &*self.nudges.lock().unwrap_or_else(PoisonError::into_inner) {
+            // A full queue is a nudge already.
+            let _nudged_already = nudges.try_send(());
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.nudges.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+}
+
+/// A history that is open.
+#[derive(Debug)]
+pub struct History {
+    shared: Arc<Shared>,
+    messages: Mutex<Option<mpsc::Sender<Message>>>,
+    batches: Arc<Semaphore>,
+    /// The keeper and the writer, in the order in which they end.
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    now: fn() -> Moment,
+}
+
+impl History {
+    /// Opens the history in this folder, which is made if it is missing. Takes time: all partitions
+    /// are looked at. Only one process may have it open; the caller sees to that.
+    ///
+    /// # Errors
+    /// When the folder cannot be used, or is of a newer version. Damage is no error.
+    pub fn open(
+        dir: &Path,
+        rules: Rules,
+        telemetry: Arc<Telemetry>,
+        now: fn() -> Moment,
+    ) -> Result<Arc<Self>, OpenError> {
+        start::check_version(dir)?;
+        let (nudges, nudged) = sync_channel(1);
+        let shared = Arc::new(Shared {
+            dir: dir.to_owned(),
+            keys: Keys::new(rules.keys_max),
+            partitions: Partitions::default(),
+            fresh: FreshKeys::new(rules.put_expiry, rules.put_series_max),
+            rules,
+            telemetry,
+            nudges: Mutex::new(Some(nudges)),
+        });
+        let committer = start::start(&shared, now)?;
+        let (messages, queue) = mpsc::channel(QUEUE_MAX);
+        let keeper = Keeper { shared: Arc::clone(&shared), messages: messages.clone(), now, failed: HashMap::new() };
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let threads = vec![
+            thread("history-keeper").spawn(move || keeper.run(&nudged))?,
+            thread("history").spawn(move || committer.run(queue))?,
+        ];
+        Ok(Arc::new(Self {
+            shared,
+            messages: Mutex::new(Some(messages)),
+            batches: Arc::new(Semaphore::new(BATCHES_MAX)),
+            threads: Mutex::new(threads),
+            now,
+        }))
+    }
+
+    /// A batch to be filled. Waits while too many are made or stored already.
+    pub async fn batch(&self) -> Batch<'_> {
+        let permit = Arc::clone(&self.batches).acquire_owned().await.ok();
+        Batch { history: self, writes: Vec::new(), _permit: permit }
+    }
+
+    /// Stores a batch, in order and whole; `Ok` keeps the promise of this module.
+    ///
+    /// # Errors
+    /// When nothing of it was stored.
+    pub async fn commit(&self, batch: Batch<'_>) -> Result<(), PutError> {
+        if batch.writes.is_empty() {
+            return Ok(());
+        }
+        let (done, answer) = oneshot::channel();
+        let messages = self.messages().ok_or(PutError::Closed)?;
+        let request = Message::Put(Request { writes: batch.writes, done });
+        messages.send(request).await.map_err(|_| PutError::Closed)?;
+        drop(messages);
+        answer.await.unwrap_or(Err(PutError::Closed))
+    }
+
+    /// Stores vital signs, without waiting: the receiver says when they are stored.
+    ///
+    /// # Errors
+    /// When they cannot even wait to be stored; that is counted.
+    pub fn record<'a>(
+        &self,
+        points: impl IntoIterator<Item = (&'a str, Point)>,
+    ) -> Result<oneshot::Receiver<Result<(), PutError>>, PutError> {
+        let mut writes = Vec::new();
+        let mut refused = (0, PutError::Busy);
+        for (key, point) in points {
+            match self.write(Space::Vital, key, point) {
+                Ok(write) => writes.push(write),
+                Err(error) => refused = (refused.0 + 1, error),
+            }
+        }
+        self.shared.telemetry.history.refused(refused.1.reason(), refused.0);
+        let (done, answer) = oneshot::channel();
+        let count = writes.len() as u64;
+        let sent = match self.messages() {
+            Some(messages) => messages.try_send(Message::Put(Request { writes, done })).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => PutError::Busy,
+                mpsc::error::TrySendError::Closed(_) => PutError::Closed,
+            }),
+            None => Err(PutError::Closed),
+        };
+        sent.inspect_err(|error| self.shared.telemetry.history.refused(error.reason(), count))?;
+        Ok(answer)
+    }
+
+    /// Reads points.
+    #[must_use]
+    pub fn rows(self: &Arc<Self>, what: What, range: RangeInclusive<i64>) -> Rows {
+        Rows::new(Arc::clone(self), what, range)
+    }
+
+    /// Keys of which something is stored and that begin so, by name.
+    #[must_use]
+    pub fn keys(&self, prefix: &str) -> Vec<Arc<Key>> {
+        self.shared.keys.with_prefix(prefix)
+    }
+
+    /// What was put a short while ago, by key.
+    #[must_use]
+    pub fn fresh(&self, now: Instant) -> Vec<Fresh> {
+        self.shared.fresh.now(now)
+    }
+
+    /// Frees what is over, and looks how many keys there are.
+    pub fn keep_house(&self, now: Instant) {
+        self.shared.fresh.expire(now);
+        self.shared.telemetry.history.set_keys(self.shared.keys.count(), self.shared.keys.max());
+    }
+
+    /// Stores what waits, and closes. Blocks until that is done.
+    pub fn close(&self) {
+        drop(self.shared.nudges.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.messages.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the history failed");
+            }
+        }
+    }
+
+    fn messages(&self) -> Option<mpsc::Sender<Message>> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn write(&self, space: Space, key: &str, point: Point) -> Result<Write, PutError> {
+        let now_us = || (self.now)().wall_ms.max(1).cast_unsigned().saturating_mul(1000);
+        Ok(Write { key: self.shared.keys.find_or_add(space, key, now_us)?, point })
+    }
+}
+
+/// Points that are to be stored together.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    history: &'a History,
+    writes: Vec<Write>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Batch<'_> {
+    /// Adds a point.
+    ///
+    /// # Errors
+    /// When there is no room for another key.
+    pub fn put(&mut self, key: &str, value: f64, ts: i64) -> Result<(), PutError> {
+        let write = self.history.write(Space::Put, key, Point { ts, value });
+        let write = write.inspect_err(|error| self.history.shared.telemetry.history.refused(error.reason(), 1))?;
+        self.writes.push(write);
+        Ok(())
+    }
+
+    /// Number of points.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.writes.len()
+    }
+
+    /// Has it none?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,297 @@
+//! A partition that is written to: a small database of its own, so that damage to it costs nothing
+//! of any other. It holds what was written since it was begun, raw, until it is sealed.
+//!
+//! Three keyspaces: `points` (id and second → value), `keys` (id → space and text), `meta` (what is
+//! known of the whole). All numbers in keys are big-endian, so that their order is the database's.
+//! Each commit is one batch of its journal: after a crash it is there whole or not at all.
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use super::damage::{self, Failure};
+use super::journal;
+use super::keys::{Key, Space};
+use super::partitions;
+use super::point::Point;
+
+/// Memory for points that are not in a table yet. A table of this size holds some 300,000.
+const MEMTABLE_BYTES: u64 = 32 << 20;
+/// Memory for blocks that were read: reading is mostly in sequence.
+const CACHE_BYTES: u64 = 8 << 20;
+/// Files that the database keeps open.
+const OPEN_FILES: usize = 100;
+/// From so many unwritten memtables, or unmerged tables, a commit waits for the database to catch
+/// up. It would wait by itself at 4 and 30, but without noticing that it never will.
+const MEMTABLES_WAITING_MAX: usize = 3;
+const TABLES_WAITING_MAX: usize = 24;
+const CATCH_UP: Duration = Duration::from_millis(2);
+
+/// One point of a commit.
+#[derive(Debug, Clone)]
+pub(super) struct Write {
+    pub(super) key: Arc<Key>,
+    pub(super) point: Point,
+}
+
+/// What is known of a partition as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stats {
+    /// Points written; one that was written twice counts twice.
+    pub(super) points: u64,
+    /// Smallest timestamp.
+    pub(super) ts_min: i64,
+    /// Largest timestamp.
+    pub(super) ts_max: i64,
+    /// When the last point was written, Unix milliseconds.
+    pub(super) written_ms: i64,
+}
+
+impl Stats {
+    const NONE: Self = Self { points: 0, ts_min: i64::MAX, ts_max: i64::MIN, written_ms: 0 };
+
+    fn with(mut self, writes: &[Write], now_ms: i64) -> Self {
+        self.points += writes.len() as u64;
+        for write in writes {
+            self.ts_min = self.ts_min.min(write.point.ts);
+            self.ts_max = self.ts_max.max(write.point.ts);
+        }
+        self.written_ms = self.written_ms.max(now_ms);
+        self
+    }
+
+    fn to_bytes(self) -> [u8; 32] {
+        let fields = [self.points.to_le_bytes(), self.ts_min.to_le_bytes(), self.ts_max.to_le_bytes()];
+        let mut bytes = [0; 32];
+        for (slot, field) in bytes.chunks_exact_mut(8).zip(fields.into_iter().chain([self.written_ms.to_le_bytes()])) {
+            slot.copy_from_slice(&field);
+        }
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let [a, b, c, d] = bytes.as_chunks::<8>().0.try_into().ok()?;
+        let (points, ts_min) = (u64::from_le_bytes(a), i64::from_le_bytes(b));
+        Some(Self { points, ts_min, ts_max: i64::from_le_bytes(c), written_ms: i64::from_le_bytes(d) })
+    }
+}
+
+/// A partition that is written to, or waits to be sealed.
+pub(super) struct Hot {
+    database: Database,
+    points: Keyspace,
+    keys: Keyspace,
+    meta: Keyspace,
+    stats: Mutex<Stats>,
+    /// Dropped last, when the database has closed its files.
+    folder: Folder,
+}
+
+/// The folder of a partition, which goes with it when it is over.
+struct Folder {
+    dir: PathBuf,
+    end: Mutex<End>,
+}
+
+/// What becomes of a folder that nobody uses any more.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It stays.
+    Stays,
+    /// It is removed.
+    Goes,
+    /// It is put aside in the folder of the history, for a person to look at.
+    Aside(PathBuf),
+}
+
+impl std::fmt::Debug for Hot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Hot({})", self.folder.dir.display())
+    }
+}
+
+/// What was found when a partition was opened.
+pub(super) struct Opened {
+    pub(super) hot: Hot,
+    /// Bytes at the ends of journals that could not be read and were cut.
+    pub(super) cut_bytes: u64,
+}
+
+impl Hot {
+    /// Opens the partition in this folder, which is made if it is missing.
+    ///
+    /// # Errors
+    /// When the system refuses, or when it is damaged: the two differ in what is to be done.
+    pub(super) fn open(dir: &Path) -> Result<Opened, Failure> {
+        let before = journal::used(dir)?;
+        if before.is_unfinished {
+            // A crash while it was made: nothing was ever acknowledged in it.
+            std::fs::remove_dir_all(dir)?;
+        }
+        let hot = damage::catch(|| Self::open_database(dir))?;
+        let cut_bytes = journal::cut(&before)?;
+        Ok(Opened { hot, cut_bytes })
+    }
+
+    fn open_database(dir: &Path) -> Result<Self, Failure> {
+        let database = Database::builder(dir)
+            .cache_size(CACHE_BYTES)
+            .max_cached_files(Some(OPEN_FILES))
+            .manual_journal_persist(true)
+            .worker_threads(1)
+            .open()?;
+        let options = || KeyspaceCreateOptions::default().manual_journal_persist(true);
+        let points = database.keyspace("points", || {
+            // Points are read in ranges, which filters do not help with.
+            let none = fjall::config::FilterPolicy::disabled();
+            options().max_memtable_size(MEMTABLE_BYTES).filter_policy(none)
+        })?;
+        let keys = database.keyspace("keys", options)?;
+        let meta = database.keyspace("meta", options)?;
+        let stats = match meta.get("stats")? {
+            Some(bytes) => Stats::from_bytes(&bytes).ok_or_else(|| Failure::Damaged("its stats".to_owned()))?,
+            None => Stats::NONE,
+        };
+        let folder = Folder { dir: dir.to_owned(), end: Mutex::new(End::Stays) };
+        Ok(Self { database, points, keys, meta, stats: Mutex::new(stats), folder })
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores these, whole or not at all; with `sync` they are on the disk when it returns. No two
+    /// of them are of one key and second. `number` is this partition's.
+    ///
+    /// # Errors
+    /// When they could not be stored: then the partition takes no more until it is opened again.
+    pub(super) fn commit(&self, number: u64, writes: &[Write], now_ms: i64, sync: bool) -> Result<(), Failure> {
+        self.catch_up()?;
+        let stats = self.stats().with(writes, now_ms);
+        let mut batch = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), writes.len() + 1)
+            .durability(Some(if sync { PersistMode::SyncData } else { PersistMode::Buffer }));
+        let mut last_new = None;
+        for Write { key, point } in writes {
+            if key.newest_partition() != number && last_new != Some(key.id) {
+                last_new = Some(key.id);
+                batch.insert(&self.keys, key.id.to_be_bytes(), head(key));
+            }
+            batch.insert(&self.points, address(key.id, point.ts), point.value.to_bits().to_le_bytes());
+        }
+        batch.insert(&self.meta, "stats", stats.to_bytes());
+        batch.commit()?;
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
+        writes.iter().for_each(|write| write.key.is_in(number));
+        Ok(())
+    }
+
+    /// Waits until the database has written enough of what it has in memory.
+    fn catch_up(&self) -> Result<(), Failure> {
+        while self.points.sealed_memtable_count() >= MEMTABLES_WAITING_MAX
+            || self.points.l0_table_count() >= TABLES_WAITING_MAX
+        {
+            // Says so when its own threads have failed.
+            self.database.persist(PersistMode::Buffer)?;
+            std::thread::sleep(CATCH_UP);
+        }
+        Ok(())
+    }
+
+    /// Appends points of a key, ascending, up to `limit`; says whether that was all.
+    pub(super) fn read(
+        &self,
+        id: u64,
+        range: RangeInclusive<i64>,
+        limit: usize,
+        into: &mut Vec<Point>,
+    ) -> Result<bool, Failure> {
+        let range = address(id, *range.start())..=address(id, *range.end());
+        for (at, entry) in self.points.range(range).enumerate() {
+            if at >= limit {
+                return Ok(false);
+            }
+            let (key, value) = entry.into_inner()?;
+            let point = point(&key, &value).ok_or_else(|| Failure::Damaged("a point".to_owned()))?;
+            into.push(point);
+        }
+        Ok(true)
+    }
+
+    /// Every key that it holds, by id.
+    pub(super) fn for_each_key(
+        &self,
+        mut each: impl FnMut(u64, Space, &str) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        for entry in self.keys.iter() {
+            let (id, head) = entry.into_inner()?;
+            let damaged = || Failure::Damaged("a key".to_owned());
+            let id = u64::from_be_bytes((*id).try_into().map_err(|_| damaged())?);
+            let (space, text) = parse_head(&head).ok_or_else(damaged)?;
+            each(id, space, text)?;
+        }
+        Ok(())
+    }
+
+    /// Decides what becomes of its folder when nobody uses it any more.
+    pub(super) fn ends(&self, end: End) {
+        *self.folder.end.lock().unwrap_or_else(PoisonError::into_inner) = end;
+    }
+
+    /// Writes all that is in memory to tables, for tests of what becomes of damaged ones.
+    #[cfg(test)]
+    pub(super) fn flush(&self) {
+        self.points.rotate_memtable_and_wait().unwrap();
+        self.keys.rotate_memtable_and_wait().unwrap();
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let outcome = match self.end.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            End::Stays => Ok(()),
+            End::Goes => std::fs::remove_dir_all(&self.dir),
+            End::Aside(dir) => partitions::set_aside(dir, &self.dir).map(|_| ()),
+        };
+        // What is left of it is found, and removed, at the next start.
+        if let Err(error) = outcome {
+            tracing::warn!(%error, dir = %self.dir.display(), "a partition that is over was not removed");
+        }
+    }
+}
+
+fn address(id: u64, ts: i64) -> [u8; 16] {
+    let mut address = [0; 16];
+    let (front, back) = address.split_at_mut(8);
+    front.copy_from_slice(&id.to_be_bytes());
+    // With the sign bit flipped, negative seconds come before the others.
+    back.copy_from_slice(&(ts.cast_unsigned() ^ (1 << 63)).to_be_bytes());
+    address
+}
+
+fn point(address: &[u8], value: &[u8]) -> Option<Point> {
+    let ts = u64::from_be_bytes(address.get(8..)?.try_into().ok()?) ^ (1 << 63);
+    let value = f64::from_bits(u64::from_le_bytes(value.try_into().ok()?));
+    Some(Point { ts: ts.cast_signed(), value })
+}
+
+fn head(key: &Key) -> Vec<u8> {
+    let mut head = vec![match key.space {
+        Space::Put => b'p',
+        Space::Vital => b'v',
+    }];
+    head.extend_from_slice(key.text.as_bytes());
+    head
+}
+
+fn parse_head(head: &[u8]) -> Option<(Space, &str)> {
+    let (space, text) = head.split_first()?;
+    let space = match space {
+        b'p' => Space::Put,
+        b'v' => Space::Vital,
+        _ => return None,
+    };
+    Some((space, std::str::from_utf8(text).ok()?))
+}

@@ -1,0 +1,312 @@
+//! The keys of the history: which there are, and in what order they were first put. In memory only;
+//! each partition on disk names the keys that it holds, so that none needs another.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Memory that a key takes besides its text: two entries, the key itself and its allocations.
+const KEY_BYTES: usize = 160;
+/// Memory for the texts of keys that each key of the limit stands for. Ordinary ones take 20 to 60.
+const TEXT_BYTES_PER_KEY: usize = 256;
+
+/// What a key belongs to. The same text may be a key in both, which have nothing to do with each
+/// other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Space {
+    /// What programs put.
+    Put,
+    /// Vital signs of agents.
+    Vital,
+}
+
+/// A key.
+pub struct Key {
+    /// Orders keys by when they were first written; never used again.
+    pub id: u64,
+    /// What it belongs to.
+    pub space: Space,
+    /// The key as people know it.
+    pub text: Box<str>,
+    /// Number of the newest partition that holds it; 0: none yet.
+    newest: AtomicU64,
+}
+
+impl Key {
+    /// Number of the newest partition that holds it; 0: nothing of it is stored yet.
+    #[must_use]
+    pub fn newest_partition(&self) -> u64 {
+        self.newest.load(Ordering::Acquire)
+    }
+
+    /// This partition holds it.
+    pub(super) fn is_in(&self, partition: u64) {
+        self.newest.fetch_max(partition, Ordering::AcqRel);
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.text, self.id)
+    }
+}
+
+/// There is no room for another key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no room for another key: {keys} keys of {bytes} bytes are kept, FLEETGAUGE_MAX_KEYS limits them")]
+pub struct NoRoom {
+    keys: usize,
+    bytes: usize,
+}
+
+/// All keys.
+#[derive(Debug)]
+pub(super) struct Keys {
+    inner: RwLock<Inner>,
+    keys_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    puts: HashMap<Box<str>, Arc<Key>>,
+    vitals: HashMap<Box<str>, Arc<Key>>,
+    by_id: BTreeMap<u64, Arc<Key>>,
+    bytes: usize,
+}
+
+impl Inner {
+    fn space(&self, space: Space) -> &HashMap<Box<str>, Arc<Key>> {
+        match space {
+            Space::Put => &self.puts,
+            Space::Vital => &self.vitals,
+        }
+    }
+
+    fn insert(&mut self, key: Arc<Key>) {
+        self.bytes += cost(&key.text);
+        self.by_id.insert(key.id, Arc::clone(&key));
+        let texts = match key.space {
+            Space::Put => &mut self.puts,
+            Space::Vital => &mut self.vitals,
+        };
+        texts.insert(key.text.clone(), key);
+    }
+
+    fn remove(&mut self, id: u64) {
+        let Some(key) = self.by_id.remove(&id) else { return };
+        self.bytes -= cost(&key.text);
+        match key.space {
+            Space::Put => self.puts.remove(&key.text),
+            Space::Vital => self.vitals.remove(&key.text),
+        };
+    }
+}
+
+/// The text is kept three times.
+fn cost(text: &str) -> usize {
+    KEY_BYTES + 3 * text.len()
+}
+
+impl Keys {
+    /// None yet, and room for so many.
+    #[must_use]
+    pub(super) fn new(keys_max: usize) -> Self {
+        Self { inner: RwLock::default(), keys_max }
+    }
+
+    /// The key of this text.
+    #[must_use]
+    pub(super) fn find(&self, space: Space, text: &str) -> Option<Arc<Key>> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner).space(space).get(text).cloned()
+    }
+
+    /// The key of this text, which becomes one if it is none. `now_us`: Unix microseconds, of which
+    /// its id is made.
+    ///
+    /// # Errors
+    /// When there is no room for another.
+    pub(super) fn find_or_add(
+        &self,
+        space: Space,
+        text: &str,
+        now_us: impl FnOnce() -> u64,
+    ) -> Result<Arc<Key>, NoRoom> {
+        if let Some(key) = self.find(space, text) {
+            return Ok(key);
+        }
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = inner.space(space).get(text) {
+            return Ok(Arc::clone(key));
+        }
+        let bytes_max = self.keys_max.saturating_mul(TEXT_BYTES_PER_KEY + KEY_BYTES);
+        if inner.by_id.len() >= self.keys_max || inner.bytes + cost(text) > bytes_max {
+            return Err(NoRoom { keys: inner.by_id.len(), bytes: inner.bytes });
+        }
+        // Larger than any before, also when the clock was set back.
+        let last = inner.by_id.last_key_value().map_or(0, |(id, _)| *id);
+        let id = now_us().max(last + 1);
+        let key = Arc::new(Key { id, space, text: text.into(), newest: AtomicU64::new(0) });
+        inner.insert(Arc::clone(&key));
+        Ok(key)
+    }
+
+    /// Takes in a key that a partition on disk holds, under the id that it has there. Where the
+    /// text has another id already, that of a newer partition, that one is given back: the two are
+    /// one key. The limit does not count here: what is stored can be read.
+    pub(super) fn restore(&self, space: Space, text: &str, id: u64, partition: u64) -> Arc<Key> {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let key = match inner.space(space).get(text) {
+            Some(key) => Arc::clone(key),
+            None => {
+                // No two keys can have one id, whatever a partition says.
+                let id = if inner.by_id.contains_key(&id) {
+                    inner.by_id.last_key_value().map_or(0, |(last, _)| *last) + 1
+                } else {
+                    id
+                };
+                let key = Arc::new(Key { id, space, text: text.into(), newest: AtomicU64::new(0) });
+                inner.insert(Arc::clone(&key));
+                key
+            }
+        };
+        key.is_in(partition);
+        key
+    }
+
+    /// Forgets the keys of which nothing is left: the newest partition that held them is gone, no
+    /// other does (`holder` names the newest that does), and nobody has them in hand. Costs the
+    /// number of keys.
+    pub(super) fn forget(&self, is_there: impl Fn(u64) -> bool, holder: impl Fn(&Key) -> Option<u64>) -> usize {
+        let candidates: Vec<Arc<Key>> = {
+            let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+            inner.by_id.values().filter(|key| !is_there(key.newest_partition())).cloned().collect()
+        };
+        let mut over = Vec::new();
+        for key in candidates {
+            match holder(&key) {
+                Some(partition) => key.newest.store(partition, Ordering::Release),
+                None => over.push(key.id),
+            }
+        }
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        // Two references are the table's own. Somebody who has it in hand may be about to write it.
+        over.retain(|id| inner.by_id.get(id).is_some_and(|key| Arc::strong_count(key) == 2));
+        over.iter().for_each(|id| inner.remove(*id));
+        over.len()
+    }
+
+    /// The first key of this space, in the order of their first write, after this one.
+    #[must_use]
+    pub(super) fn after(&self, space: Space, id: Option<u64>) -> Option<Arc<Key>> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        let from = id.map_or(Bound::Unbounded, Bound::Excluded);
+        let stored = |key: &&Arc<Key>| key.space == space && key.newest_partition() > 0;
+        inner.by_id.range((from, Bound::Unbounded)).map(|(_, key)| key).find(stored).cloned()
+    }
+
+    /// All keys of which something is stored and whose text begins so, by text; a key that was put
+    /// hides a vital sign of the same text.
+    #[must_use]
+    pub(super) fn with_prefix(&self, prefix: &str) -> Vec<Arc<Key>> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        let fits = |key: &&Arc<Key>| key.text.starts_with(prefix) && key.newest_partition() > 0;
+        let is_hidden = |key: &&Arc<Key>| inner.puts.get(&key.text).is_some_and(|put| put.newest_partition() > 0);
+        let vitals = inner.vitals.values().filter(fits).filter(|key| !is_hidden(key));
+        let mut keys: Vec<Arc<Key>> = inner.puts.values().filter(fits).chain(vitals).cloned().collect();
+        keys.sort_unstable_by(|a, b| a.text.cmp(&b.text));
+        keys
+    }
+
+    /// Number of keys: put, vital.
+    #[must_use]
+    pub(super) fn count(&self) -> [usize; 2] {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        [inner.puts.len(), inner.vitals.len()]
+    }
+
+    /// Most keys.
+    #[must_use]
+    pub(super) fn max(&self) -> usize {
+        self.keys_max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_grow_though_the_clock_does_not() {
+        let keys = Keys::new(10);
+        let first = keys.find_or_add(Space::Put, "a", || 100).unwrap();
+        let second = keys.find_or_add(Space::Put, "b", || 50).unwrap();
+        let same_text = keys.find_or_add(Space::Vital, "a", || 60).unwrap();
+        assert_eq!([first.id, second.id, same_text.id], [100, 101, 102]);
+        assert!(Arc::ptr_eq(&first, &keys.find_or_add(Space::Put, "a", || 999).unwrap()));
+    }
+
+    #[test]
+    fn they_come_in_the_order_of_their_first_write() {
+        let keys = Keys::new(10);
+        for (text, now) in [("z", 1), ("a", 2), ("m", 3)] {
+            keys.find_or_add(Space::Put, text, || now).unwrap().is_in(1);
+        }
+        let never_stored = keys.find_or_add(Space::Put, "n", || 4).unwrap();
+        let mut found = Vec::new();
+        let mut at = None;
+        while let Some(key) = keys.after(Space::Put, at) {
+            at = Some(key.id);
+            found.push(key.text.to_string());
+        }
+        assert_eq!(found, ["z", "a", "m"]);
+        assert_eq!(never_stored.newest_partition(), 0);
+        let texts: Vec<_> = keys.with_prefix("").iter().map(|key| key.text.to_string()).collect();
+        assert_eq!(texts, ["a", "m", "z"]);
+    }
+
+    #[test]
+    fn there_is_room_for_so_many() {
+        let keys = Keys::new(2);
+        keys.find_or_add(Space::Put, "a", || 1).unwrap();
+        assert!(keys.find_or_add(Space::Put, &"x".repeat(10_000), || 1).is_err(), "the text counts too");
+        keys.find_or_add(Space::Vital, "b", || 1).unwrap();
+        assert!(keys.find_or_add(Space::Put, "c", || 1).is_err());
+        assert!(keys.find_or_add(Space::Put, "a", || 1).is_ok(), "it is there already");
+    }
+
+    #[test]
+    fn what_nothing_is_left_of_is_forgotten() {
+        let keys = Keys::new(10);
+        let (over, older, there) =
+            (keys.restore(Space::Put, "over", 1, 3), keys.restore(Space::Put, "older", 2, 3), keys.restore(Space::Put, "there", 3, 4));
+        let is_there = |number| number != 3;
+        let holder = |key: &Key| (&*key.text == "older").then_some(2);
+        assert_eq!(keys.forget(is_there, holder), 0, "somebody has it in hand");
+        assert_eq!([over.newest_partition(), older.newest_partition(), there.newest_partition()], [3, 2, 4]);
+        drop((over, older, there));
+        assert_eq!(keys.forget(is_there, holder), 1);
+        assert!(keys.find(Space::Put, "over").is_none() && keys.find(Space::Put, "older").is_some());
+    }
+
+    #[test]
+    fn one_text_has_one_id() {
+        let keys = Keys::new(10);
+        let newer = keys.restore(Space::Put, "a", 7, 2);
+        let older = keys.restore(Space::Put, "a", 5, 1);
+        assert!(Arc::ptr_eq(&newer, &older));
+        assert_eq!(keys.restore(Space::Put, "b", 7, 1).id, 8, "an id is one key's");
+    }
+
+    #[test]
+    fn a_put_key_hides_a_vital_one() {
+        let keys = Keys::new(10);
+        keys.restore(Space::Vital, "h.cpu", 1, 1);
+        assert_eq!(keys.with_prefix("h.").first().unwrap().space, Space::Vital);
+        keys.restore(Space::Put, "h.cpu", 2, 1);
+        assert_eq!(keys.with_prefix("h.").len(), 1);
+        assert_eq!(keys.with_prefix("h.").first().unwrap().space, Space::Put);
+        assert!(keys.with_prefix("x").is_empty());
+    }
+}

@@ -1,0 +1,126 @@
+//! What happens to the history before it takes anything: partitions are looked at, keys are
+//! gathered, and what is damaged is set aside.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::commit::{Committer, Current};
+use super::damage::{self, Failure};
+use super::hot::Hot;
+use super::keys::Space;
+use super::partitions::{self, Found, Kind, Partition, Store};
+use super::sealed::Segment;
+use super::{OpenError, Shared};
+use crate::fleet::Moment;
+
+/// The version of what lies in the folder.
+const VERSION: u32 = 1;
+const VERSION_FILE: &str = "version";
+
+/// Makes the folder if it is missing, and says whether this program knows what is in it.
+pub(super) fn check_version(dir: &Path) -> Result<(), OpenError> {
+    fs::create_dir_all(dir)?;
+    let path = dir.join(VERSION_FILE);
+    match fs::read_to_string(&path) {
+        Ok(text) => match text.trim().parse::<u32>() {
+            Ok(version) if version > VERSION => return Err(OpenError::Newer(version, VERSION)),
+            Ok(_) => return Ok(()),
+            // A torn or damaged mark must not cost what it stands beside: it is written anew.
+            Err(_) => tracing::warn!(file = %path.display(), "the version of the history cannot be read"),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+    }
+    let temporary = dir.join(format!("{VERSION_FILE}.new"));
+    fs::write(&temporary, format!("{VERSION}\n"))?;
+    fs::File::open(&temporary)?.sync_all()?;
+    fs::rename(&temporary, &path)?;
+    sync_dir(dir)?;
+    Ok(())
+}
+
+/// Makes what was made or renamed in a directory last. Windows has no such call.
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+    if cfg!(unix) { fs::File::open(dir)?.sync_all() } else { Ok(()) }
+}
+
+/// Opens what there is.
+pub(super) fn start(shared: &Arc<Shared>, now: fn() -> Moment) -> Result<Committer, OpenError> {
+    let found = partitions::find(&shared.dir)?;
+    let next = found.last().map_or(0, |found| found.number) + 1;
+    let mut current = None;
+    // Newest first: where two partitions know a key by two ids, the newer one's counts.
+    for (at, found) in found.into_iter().rev().enumerate() {
+        let hot = open(shared, &found);
+        // One that was set aside is gone; one that cannot be opened now is tried again.
+        if at == 0 && found.kind == Kind::Raw && found.path.exists() {
+            current = Some(Current { found, hot });
+        }
+    }
+    Ok(Committer { shared: Arc::clone(shared), current, next, now, room_asked: None, opened_at: None })
+}
+
+/// Opens a partition, takes in its keys, and puts it among the others. What is damaged is set aside;
+/// what the system does not give now is put there as such. Gives what can be written to.
+pub(super) fn open(shared: &Shared, found: &Found) -> Option<Arc<Hot>> {
+    let mut aliases = HashMap::new();
+    let mut take = |id, space, text: &str| {
+        let key = shared.keys.restore(space, text, id, found.number);
+        if key.id != id {
+            aliases.insert(key.id, id);
+        }
+    };
+    let opened = match found.kind {
+        Kind::Raw => open_raw(shared, found, &mut take),
+        Kind::Sealed => open_sealed(shared, found, &mut take),
+    };
+    match opened {
+        Ok(store) => {
+            let hot = if let Store::Raw(hot) = &store { Some(Arc::clone(hot)) } else { None };
+            shared.partitions.put(Partition::new(found.clone(), store).with_aliases(aliases));
+            hot
+        }
+        Err(Failure::Damaged(why)) => {
+            shared.set_aside(found, &why);
+            None
+        }
+        // No room, no open files: a reason to try again, none to throw anything away.
+        Err(failure) => {
+            tracing::error!(%failure, partition = found.number, "a partition of the history cannot be opened now");
+            shared.partitions.put(Partition::new(found.clone(), Store::Unavailable));
+            None
+        }
+    }
+}
+
+fn open_raw(shared: &Shared, found: &Found, mut take: impl FnMut(u64, Space, &str)) -> Result<Store, Failure> {
+    let opened = Hot::open(&found.path)?;
+    damage::catch(|| {
+        opened.hot.for_each_key(|id, space, text| {
+            take(id, space, text);
+            Ok(())
+        })
+    })?;
+    if opened.cut_bytes > 0 {
+        shared.telemetry.history.damaged("journal", 1);
+        tracing::warn!(partition = found.number, bytes = opened.cut_bytes, "the end of a journal could not be read and was cut: after a crash that is what was not acknowledged yet, else points are lost");
+    }
+    Ok(Store::Raw(Arc::new(opened.hot)))
+}
+
+fn open_sealed(shared: &Shared, found: &Found, mut take: impl FnMut(u64, Space, &str)) -> Result<Store, Failure> {
+    let segment = Segment::open(&found.path)?;
+    for head in segment.series() {
+        match head {
+            Ok(head) => take(head.id, head.space, &head.key),
+            Err(lost) => {
+                shared.telemetry.history.damaged("block", lost.pages);
+                tracing::error!(partition = found.number, ?lost, "a part of the index of a partition is damaged: its keys may be missing");
+            }
+        }
+    }
+    Ok(Store::Sealed(segment))
+}

@@ -1,0 +1,106 @@
+//! What the history says about itself.
+
+use std::time::Duration;
+
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+use super::Maker;
+use super::table::{
+    HISTORY_BYTES, HISTORY_COMMIT_SECONDS, HISTORY_DAMAGE, HISTORY_EXPIRED, HISTORY_FREE, HISTORY_HIDDEN, HISTORY_KEYS,
+    HISTORY_KEYS_LIMIT, HISTORY_OLDEST, HISTORY_PARTITIONS, HISTORY_POINTS, HISTORY_REFUSED, HISTORY_SYNCS, HISTORY_UP,
+};
+
+/// The metrics of the history. Where there is none they stay at zero.
+#[derive(Debug)]
+pub struct History {
+    /// 1: the last batch was stored.
+    pub(crate) is_up: IntGauge,
+    /// Room left on its disk.
+    pub(crate) free: IntGauge,
+    /// Room that it takes.
+    pub(crate) bytes: IntGauge,
+    /// Timestamp of its oldest point.
+    pub(crate) oldest: IntGauge,
+    /// Syncs before points were acknowledged.
+    pub(crate) syncs: IntCounter,
+    /// Put keys that found no room on the page.
+    pub(crate) put_series_hidden: IntCounter,
+    points: [IntCounter; 2],
+    commit_seconds: Histogram,
+    refused: IntCounterVec,
+    damage: IntCounterVec,
+    expired: IntCounter,
+    partitions: IntGaugeVec,
+    keys: IntGaugeVec,
+    keys_limit: IntGauge,
+}
+
+impl History {
+    pub(super) fn new(make: &Maker<'_>) -> prometheus::Result<Self> {
+        let points = make.counters(&HISTORY_POINTS)?;
+        let history = Self {
+            is_up: make.gauge(&HISTORY_UP)?,
+            free: make.gauge(&HISTORY_FREE)?,
+            bytes: make.gauge(&HISTORY_BYTES)?,
+            oldest: make.gauge(&HISTORY_OLDEST)?,
+            syncs: make.counter(&HISTORY_SYNCS)?,
+            put_series_hidden: make.counter(&HISTORY_HIDDEN)?,
+            points: ["put", "vital"].map(|space| points.with_label_values(&[space])),
+            commit_seconds: make.histogram(
+                &HISTORY_COMMIT_SECONDS,
+                &[0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0],
+            )?,
+            refused: make.counters(&HISTORY_REFUSED)?,
+            damage: make.counters(&HISTORY_DAMAGE)?,
+            expired: make.counter(&HISTORY_EXPIRED)?,
+            partitions: make.gauges(&HISTORY_PARTITIONS)?,
+            keys: make.gauges(&HISTORY_KEYS)?,
+            keys_limit: make.gauge(&HISTORY_KEYS_LIMIT)?,
+        };
+        for reason in ["disk_full", "unavailable", "too_many_keys", "busy", "closed"] {
+            let _zero = history.refused.with_label_values(&[reason]);
+        }
+        for what in ["partition", "block", "journal"] {
+            let _zero = history.damage.with_label_values(&[what]);
+        }
+        Ok(history)
+    }
+
+    /// A batch was stored.
+    pub(crate) fn stored(&self, puts: u64, vitals: u64, took: Duration) {
+        let [put, vital] = &self.points;
+        put.inc_by(puts);
+        vital.inc_by(vitals);
+        self.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Points were not stored.
+    pub(crate) fn refused(&self, reason: &'static str, points: u64) {
+        self.refused.with_label_values(&[reason]).inc_by(points);
+    }
+
+    /// Damage was met.
+    pub(crate) fn damaged(&self, what: &'static str, places: u64) {
+        if places > 0 {
+            self.damage.with_label_values(&[what]).inc_by(places);
+        }
+    }
+
+    /// A partition's time was over.
+    pub(crate) fn expired(&self) {
+        self.expired.inc();
+    }
+
+    /// How many partitions there are.
+    pub(crate) fn set_partitions(&self, raw: usize, sealed: usize) {
+        self.partitions.with_label_values(&["raw"]).set(super::level(raw));
+        self.partitions.with_label_values(&["sealed"]).set(super::level(sealed));
+    }
+
+    /// How many keys there are, put and vital, and how many there may be.
+    pub(crate) fn set_keys(&self, [puts, vitals]: [usize; 2], max: usize) {
+        self.keys.with_label_values(&["put"]).set(super::level(puts));
+        self.keys.with_label_values(&["vital"]).set(super::level(vitals));
+        self.keys_limit.set(super::level(max));
+    }
+}
