@@ -31,6 +31,7 @@ impl Aggregator {
             let variables = [
                 ("FLEETGAUGE_HTTP_LISTEN", "127.0.0.1:0".to_owned()),
                 ("FLEETGAUGE_LINK_LISTEN", "127.0.0.1:0".to_owned()),
+                ("FLEETGAUGE_LINE_LISTEN", "127.0.0.1:0".to_owned()),
                 ("FLEETGAUGE_NAME", "bench".to_owned()),
                 ("FLEETGAUGE_DATA_DIR", data.path().display().to_string()),
                 ("FLEETGAUGE_LOG_FORMAT", "json".to_owned()),

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 #[command(after_help = "Examples:
   fleetgauge up
   fleetgauge up --agents 5
-  FLEETGAUGE_HTTP_LISTEN=127.0.0.1:9500 FLEETGAUGE_LINK_LISTEN=127.0.0.1:9501 fleetgauge up
+  FLEETGAUGE_HTTP_LISTEN=127.0.0.1:9500 FLEETGAUGE_LINK_LISTEN=127.0.0.1:9501 FLEETGAUGE_LINE_LISTEN=127.0.0.1:8889 fleetgauge up
   FLEETGAUGE_INTERVAL=1s fleetgauge up")]
 pub(crate) struct Up {
     /// How many agents to run; with more than one they are called HOST-1, HOST-2, …
@@ -113,12 +113,17 @@ impl Up {
     /// Where to look.
     #[expect(clippy::print_stdout, reason = "this is what the command was run for")]
     fn greet(&self, app: &App, data_dir: Option<&std::path::Path>) {
-        let (http, link) = (app.http_addr(), app.link_addr());
+        let (http, link, line) = (app.http_addr(), app.link_addr(), app.line_addr());
         let agents = if self.agents == 1 { "1 agent".to_owned() } else { format!("{} agents", self.agents) };
         println!("FleetGauge is up, with {agents} on this host.\n");
         println!("  the page       http://{http}/metrics");
         println!("  who is there   http://{http}/api/v1/agents");
         println!("  another agent  FLEETGAUGE_AGGREGATOR={link} FLEETGAUGE_AGENT=second cargo run --release -p agent");
+        println!(
+            "  put a number   printf 'put huginn.cpu 10.6 %s\\n' $(date +%s) | nc -N {} {}",
+            line.ip(),
+            line.port()
+        );
         if let Some(dir) = data_dir {
             println!("  data           {}", dir.display());
         }
@@ -131,6 +136,7 @@ fn settings() -> Result<Settings, SettingsError> {
     let mut settings = Settings::from_environment()?
         .with_default("FLEETGAUGE_HTTP_LISTEN", "127.0.0.1:9400")
         .with_default("FLEETGAUGE_LINK_LISTEN", "127.0.0.1:9401")
+        .with_default("FLEETGAUGE_LINE_LISTEN", "127.0.0.1:8888")
         // The next first look should not begin with the dead agents of this one.
         .with_default("FLEETGAUGE_EPHEMERAL", "true")
         .with_default("FLEETGAUGE_LOG", "warn");

@@ -14,6 +14,7 @@ fn command(state: &tempfile::TempDir) -> Command {
         command.env_remove(name);
     }
     command.env("XDG_STATE_HOME", state.path()).env("FLEETGAUGE_LINK_LISTEN", "127.0.0.1:0");
+    command.env("FLEETGAUGE_LINE_LISTEN", "127.0.0.1:0");
     command
 }
 

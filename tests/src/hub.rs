@@ -31,7 +31,8 @@ impl HubBuilder {
 
     /// Starts it on free ports of the loopback interface.
     pub async fn start(self) -> Hub {
-        let mut hub = Hub { settings: self.settings, http: loopback(), link: loopback(), process: None };
+        let mut hub =
+            Hub { settings: self.settings, http: loopback(), link: loopback(), line: loopback(), process: None };
         hub.start_again().await;
         hub
     }
@@ -43,6 +44,7 @@ pub struct Hub {
     settings: Vec<(String, String)>,
     http: SocketAddr,
     link: SocketAddr,
+    line: SocketAddr,
     process: Option<Process>,
 }
 
@@ -70,6 +72,12 @@ impl Hub {
         self.link
     }
 
+    /// Where put and get are answered.
+    #[must_use]
+    pub fn line(&self) -> SocketAddr {
+        self.line
+    }
+
     /// An agent that pushes here.
     #[must_use]
     pub fn agent(&self, name: &str) -> HostBuilder {
@@ -85,6 +93,7 @@ impl Hub {
             ("FLEETGAUGE_NAME".to_owned(), NAME.to_owned()),
             ("FLEETGAUGE_HTTP_LISTEN".to_owned(), self.http.to_string()),
             ("FLEETGAUGE_LINK_LISTEN".to_owned(), self.link.to_string()),
+            ("FLEETGAUGE_LINE_LISTEN".to_owned(), self.line.to_string()),
         ];
         let pairs = own.into_iter().chain(self.settings.iter().cloned());
         let settings = lifecycle::Settings::from_pairs(pairs).expect("the test's settings have known names");
@@ -92,10 +101,10 @@ impl Hub {
         let (bound, ports) = oneshot::channel();
         self.process = Some(Process::start(|stop| async move {
             let app = App::bind(settings).await.expect("the ports are free");
-            let _nobody_waits = bound.send((app.http_addr(), app.link_addr()));
+            let _nobody_waits = bound.send((app.http_addr(), app.link_addr(), app.line_addr()));
             app.run(stop.wait()).await.expect("an aggregator that was not told to stop goes on");
         }));
-        (self.http, self.link) = ports.await.expect("the aggregator starts");
+        (self.http, self.link, self.line) = ports.await.expect("the aggregator starts");
     }
 
     /// Asks it to stop, and waits for its end.

@@ -200,8 +200,8 @@ pub const TABLE: &[Known] = &[
     known(
         "FLEETGAUGE_LINE_LISTEN",
         "0.0.0.0:8888",
-        "–",
-        "address of put/get; reserved: this version does not listen there",
+        "aggregator",
+        "address of put/get; under `fleetgauge up` the default is 127.0.0.1:8888",
     ),
     known(
         "FLEETGAUGE_NAME",
@@ -218,6 +218,12 @@ pub const TABLE: &[Known] = &[
     ),
     known("FLEETGAUGE_TOMBSTONE", "1h", "aggregator", "how long `fleetgauge_agent_up 0` stays after an agent is gone"),
     known("FLEETGAUGE_MAX_CONNECTIONS", "16384", "aggregator", "most connections on the link; one more is refused"),
+    known(
+        "FLEETGAUGE_MAX_LINE_CONNECTIONS",
+        "10000",
+        "aggregator",
+        "most connections of put/get; one more is answered with an error and closed",
+    ),
     known(
         "FLEETGAUGE_MAX_AGENTS",
         "20000",
@@ -252,7 +258,7 @@ pub const TABLE: &[Known] = &[
         "FLEETGAUGE_RECEIVE_BUFFER",
         "64MiB",
         "aggregator",
-        "room for lines that are not whole yet, all agents together",
+        "room for lines that are not whole yet, all agents and clients of put/get together, these at most half of it",
     ),
     known(
         "FLEETGAUGE_DURABILITY",

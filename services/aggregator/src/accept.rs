@@ -4,10 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+use crate::lines::{self, Lines};
 use crate::link::{self, Shared};
 use crate::stop::Stop;
 
@@ -55,7 +57,7 @@ pub async fn link(listener: TcpListener, connections_max: usize, shared: Arc<Sha
             Ok(slot) => {
                 let (shared, stop) = (Arc::clone(&shared), stop.clone());
                 connections.spawn(async move {
-                    let _open = Open::new(&shared, slot);
+                    let _open = Open::new(&shared.telemetry.connections, slot);
                     link::serve(stream, peer, Arc::clone(&shared), stop).await;
                 });
             }
@@ -66,21 +68,48 @@ pub async fn link(listener: TcpListener, connections_max: usize, shared: Arc<Sha
     while connections.join_next().await.is_some() {}
 }
 
+/// Serves put/get until `stop`; then waits for what is being answered.
+pub async fn lines(listener: TcpListener, connections_max: usize, lines: Arc<Lines>, mut stop: Stop) {
+    let slots = Arc::new(Semaphore::new(connections_max));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = next(&listener, || lines.accept_error()) => accepted,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            () = stop.requested() => break,
+        };
+        let (stream, peer) = accepted;
+        lines.telemetry().accepted.inc();
+        match Arc::clone(&slots).try_acquire_owned() {
+            Ok(slot) => {
+                let (lines, stop) = (Arc::clone(&lines), stop.clone());
+                connections.spawn(async move {
+                    let _open = Open::new(&lines.telemetry().connections, slot);
+                    lines::serve(stream, peer, Arc::clone(&lines), stop).await;
+                });
+            }
+            Err(_) => lines::turn_away(&stream, &lines, connections_max),
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
 /// A connection that counts as open, and holds its slot, as long as this lives.
 struct Open<'a> {
-    shared: &'a Shared,
+    gauge: &'a IntGauge,
     _slot: OwnedSemaphorePermit,
 }
 
 impl<'a> Open<'a> {
-    fn new(shared: &'a Shared, slot: OwnedSemaphorePermit) -> Self {
-        shared.telemetry.connections.inc();
-        Self { shared, _slot: slot }
+    fn new(gauge: &'a IntGauge, slot: OwnedSemaphorePermit) -> Self {
+        gauge.inc();
+        Self { gauge, _slot: slot }
     }
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        self.shared.telemetry.connections.dec();
+        self.gauge.dec();
     }
 }

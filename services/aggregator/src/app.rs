@@ -15,6 +15,7 @@ use crate::fleet::known::{KnownAgent, KnownFile};
 use crate::fleet::room::Room;
 use crate::fleet::{Fleet, Rules};
 use crate::history::{self, History};
+use crate::lines::Lines;
 use crate::link::{Shared, moment};
 use crate::quota::Quota;
 use crate::settings::Settings;
@@ -67,6 +68,8 @@ pub struct App {
     settings: Settings,
     http: TcpListener,
     link: TcpListener,
+    line: TcpListener,
+    lines: Arc<Lines>,
     shared: Arc<Shared>,
     context: Arc<http::Context>,
     kept: Option<Kept>,
@@ -82,7 +85,7 @@ struct Kept {
 }
 
 impl App {
-    /// Binds both listeners, and reads what was kept. It is async because sockets belong to the
+    /// Binds all listeners, and reads what was kept. It is async because sockets belong to the
     /// runtime inside which they are made.
     ///
     /// # Errors
@@ -98,6 +101,7 @@ impl App {
         }));
         let http = listen(settings.http_listen, "FLEETGAUGE_HTTP_LISTEN")?;
         let link = listen(settings.link_listen, "FLEETGAUGE_LINK_LISTEN")?;
+        let line = listen(settings.line_listen, "FLEETGAUGE_LINE_LISTEN")?;
         let kept = match settings.data_dir.clone() {
             Some(dir) => Some(open_data(dir, settings.history.clone(), Arc::clone(&telemetry)).await?),
             None => None,
@@ -126,7 +130,9 @@ impl App {
         });
         // Before any agent can come: the aggregator's own families are its own.
         let context = Arc::new(http::Context::new(Arc::clone(&shared), settings.scrapes_max));
-        Ok(Self { settings, http, link, shared, context, kept })
+        shared.telemetry.lines.set_connections_max(settings.line_connections_max);
+        let lines = Arc::new(Lines::new(Arc::clone(&shared)));
+        Ok(Self { settings, http, link, line, lines, shared, context, kept })
     }
 
     /// Where HTTP is served.
@@ -141,6 +147,12 @@ impl App {
         self.link.local_addr().unwrap_or(self.settings.link_listen)
     }
 
+    /// Where put/get is served.
+    #[must_use]
+    pub fn line_addr(&self) -> SocketAddr {
+        self.line.local_addr().unwrap_or(self.settings.line_listen)
+    }
+
     /// Serves until `stop` completes; then agents are told to go, pages that are being sent are
     /// finished within a grace period, and what must survive is written.
     ///
@@ -150,16 +162,20 @@ impl App {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Ended> {
         // Before anybody can connect: what changes from now on is not on disk.
         let saved = self.shared.fleet.version();
-        let (http_addr, link_addr) = (self.http_addr(), self.link_addr());
-        tracing::info!(http = %http_addr, link = %link_addr, name = %self.settings.name, "listening");
-        let Self { settings, http, link, shared, context, kept } = self;
+        let (http_addr, link_addr, line_addr) = (self.http_addr(), self.link_addr(), self.line_addr());
+        tracing::info!(http = %http_addr, link = %link_addr, line = %line_addr, name = %self.settings.name, "listening");
+        let Self { settings, http, link, line, lines, shared, context, kept } = self;
         let (stopper, stopping) = stop::pair();
         let mut parts = JoinSet::new();
         let (of_link, of_house) = (Arc::clone(&shared), Arc::clone(&shared));
-        let (stop_link, stop_house) = (stopping.clone(), stopping.clone());
+        let (stop_link, stop_line, stop_house) = (stopping.clone(), stopping.clone(), stopping.clone());
         parts.spawn(async move {
             accept::link(link, settings.connections_max, of_link, stop_link).await;
             "link"
+        });
+        parts.spawn(async move {
+            accept::lines(line, settings.line_connections_max, lines, stop_line).await;
+            "put/get"
         });
         parts.spawn(async move {
             http::thread(http, context, stopping).await;

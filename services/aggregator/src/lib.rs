@@ -1,7 +1,7 @@
 //! The aggregator: agents push to it, it merges what they push, Prometheus scrapes it.
 //!
 //! Data path, top to bottom: [`accept`] → [`link`] → `protocol` → [`fleet`] → [`page`] → [`http`].
-//! Beside it: programs put points into the [`history`], and get them back.
+//! Beside it programs put points and get them back: [`accept`] → [`lines`] → `protocol` → [`history`].
 //! [`app`] puts the parts together; [`telemetry`] is what the aggregator says about itself.
 
 pub mod accept;
@@ -11,6 +11,7 @@ pub mod fleet;
 pub mod health;
 pub mod history;
 pub mod http;
+pub mod lines;
 pub mod link;
 pub mod page;
 mod quota;

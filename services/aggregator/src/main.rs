@@ -16,6 +16,7 @@ Usage: aggregator            serve until SIGTERM or SIGINT
 Settings come from environment variables; docs/settings.md lists them all. The first to know:
   FLEETGAUGE_HTTP_LISTEN     /metrics and the API          (default 0.0.0.0:9400)
   FLEETGAUGE_LINK_LISTEN     where agents push             (default 0.0.0.0:9401)
+  FLEETGAUGE_LINE_LISTEN     put and get                   (default 0.0.0.0:8888)
   FLEETGAUGE_NAME            the `aggregator` label        (default: host name)
   FLEETGAUGE_DATA_DIR        what must survive a restart   (default: nothing is kept)
 
@@ -77,19 +78,23 @@ fn run() -> ExitCode {
     code
 }
 
-/// Each connection takes an open file. Idle ones of the link must not take those that HTTP and the
-/// disk need.
+/// Each connection takes an open file. Idle ones of the link and of put/get must not take those that
+/// HTTP and the disk need.
 fn fit_open_files(mut settings: Settings) -> Settings {
     const OTHERS: u64 = 700;
     let Some(files) = lifecycle::limits::raise_open_files() else { return settings };
     let room = usize::try_from(files.saturating_sub(OTHERS)).unwrap_or(usize::MAX).max(1);
-    if settings.connections_max > room {
+    let wanted = settings.connections_max.saturating_add(settings.line_connections_max);
+    if wanted > room {
+        // Each in the proportion in which it was asked for. (Both are at most a million.)
+        settings.connections_max = (settings.connections_max * room / wanted).max(1);
+        settings.line_connections_max = (settings.line_connections_max * room / wanted).max(1);
         tracing::warn!(
             open_files = files,
-            connections = room,
-            "fewer connections than FLEETGAUGE_MAX_CONNECTIONS: the system allows no more open files"
+            connections = settings.connections_max,
+            line_connections = settings.line_connections_max,
+            "fewer connections than FLEETGAUGE_MAX_CONNECTIONS and FLEETGAUGE_MAX_LINE_CONNECTIONS: the system allows no more open files"
         );
-        settings.connections_max = room;
     }
     settings
 }

@@ -31,6 +31,8 @@ pub struct Settings {
     pub http_listen: SocketAddr,
     /// Address of the link.
     pub link_listen: SocketAddr,
+    /// Address of put/get.
+    pub line_listen: SocketAddr,
     /// This aggregator's name.
     pub name: String,
     /// `job` label of agents' series.
@@ -41,6 +43,8 @@ pub struct Settings {
     pub tombstone: Duration,
     /// Most connections of the link.
     pub connections_max: usize,
+    /// Most connections of put/get.
+    pub line_connections_max: usize,
     /// Most names.
     pub agents_max: usize,
     /// Most series, all agents together.
@@ -72,11 +76,13 @@ impl Settings {
         Ok(Self {
             http_listen: address(settings, "FLEETGAUGE_HTTP_LISTEN")?,
             link_listen: address(settings, "FLEETGAUGE_LINK_LISTEN")?,
+            line_listen: address(settings, "FLEETGAUGE_LINE_LISTEN")?,
             name: if name.is_empty() { lifecycle::host::name() } else { name },
             job,
             data_dir: (!data_dir.is_empty()).then(|| data_dir.into()),
             tombstone: tombstone(settings)?,
             connections_max: count(settings, "FLEETGAUGE_MAX_CONNECTIONS", 1_000_000)?,
+            line_connections_max: count(settings, "FLEETGAUGE_MAX_LINE_CONNECTIONS", 1_000_000)?,
             agents_max: count(settings, "FLEETGAUGE_MAX_AGENTS", 1_000_000)?,
             series_max: count(settings, "FLEETGAUGE_MAX_SERIES", 1_000_000_000)?,
             series_per_agent_max: count(settings, "FLEETGAUGE_MAX_SERIES_PER_AGENT", 5_000_000)?,

@@ -25,6 +25,12 @@ impl Stopper {
 }
 
 impl Stop {
+    /// Has it been said?
+    #[must_use]
+    pub fn is_requested(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Waits for the word.
     pub async fn requested(&mut self) {
         // An error means that nobody is left to say it.

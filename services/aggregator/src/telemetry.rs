@@ -1,6 +1,7 @@
 //! The aggregator's own metrics: what counts them, and how they are gathered.
 
 mod history;
+mod lines;
 mod table;
 
 use prometheus::core::Collector;
@@ -11,6 +12,7 @@ use protocol::ToAggregator;
 use protocol::frame::{RefuseCode, Stream};
 
 pub use self::history::History;
+pub use self::lines::{LineError, Lines};
 use self::table::{
     ACCEPT_ERRORS, ACCEPTED, BUFFERED, BUFFERED_LIMIT, BUILD, CLOSED, CONNECTED, CONNECTIONS, CONNECTIONS_LIMIT,
     DECLARED, DECLARED_LIMIT, DROPPED, DUPLICATE, FAMILIES, FRAMES, HTTP_CONNECTIONS, HTTP_REFUSED, KNOWN,
@@ -91,6 +93,8 @@ pub struct Telemetry {
     pub known_file_errors: IntCounter,
     /// What the history says.
     pub(crate) history: History,
+    /// Those of put/get.
+    pub(crate) lines: Lines,
 }
 
 #[derive(Debug)]
@@ -148,6 +152,7 @@ impl Telemetry {
             scrapes_aborted: make.counters(&SCRAPES_ABORTED)?,
             known_file_errors: make.counter(&KNOWN_FILE_ERRORS)?,
             history: History::new(&make)?,
+            lines: Lines::new(&make)?,
             registry,
         };
         telemetry.start_at_zero();
@@ -168,7 +173,7 @@ impl Telemetry {
         for reason in ["busy", "slow", "client"] {
             let _zero = self.scrapes_aborted.with_label_values(&[reason]);
         }
-        for listener in ["link", "http"] {
+        for listener in ["link", "http", "line"] {
             let _zero = self.accept_errors.with_label_values(&[listener]);
         }
         #[cfg(target_os = "linux")]

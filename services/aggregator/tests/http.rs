@@ -22,6 +22,7 @@ async fn start(pairs: &[(&str, &str)]) -> Running {
     let mut all = vec![
         ("FLEETGAUGE_HTTP_LISTEN", "127.0.0.1:0"),
         ("FLEETGAUGE_LINK_LISTEN", "127.0.0.1:0"),
+        ("FLEETGAUGE_LINE_LISTEN", "127.0.0.1:0"),
         ("FLEETGAUGE_NAME", "muninn"),
     ];
     all.extend_from_slice(pairs);

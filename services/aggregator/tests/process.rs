@@ -70,6 +70,7 @@ fn wrong_settings_are_named_in_one_sentence() {
     let pairs = [
         ("FLEETGAUGE_HTTP_LISTEN", "127.0.0.1:0"),
         ("FLEETGAUGE_LINK_LISTEN", "127.0.0.1:0"),
+        ("FLEETGAUGE_LINE_LISTEN", "127.0.0.1:0"),
         ("FLEETGAUGE_DATA_DIR", file.to_str().unwrap()),
     ];
     check_refused(&pairs, &[], 78, "FLEETGAUGE_DATA_DIR sets another directory");

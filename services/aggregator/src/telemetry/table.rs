@@ -176,6 +176,32 @@ pub(super) const HISTORY_HIDDEN: Metric = metric(
     &[],
     "Times that a put key was not shown as fleetgauge_put, because FLEETGAUGE_MAX_PUT_SERIES were or its name is too long.",
 );
+pub(super) const LINE_CONNECTIONS: Metric =
+    metric("fleetgauge_line_connections", "gauge", &[], "Open connections of put/get.");
+pub(super) const LINE_CONNECTIONS_LIMIT: Metric = metric(
+    "fleetgauge_line_connections_limit",
+    "gauge",
+    &[],
+    "Most open connections of put/get, FLEETGAUGE_MAX_LINE_CONNECTIONS.",
+);
+pub(super) const LINE_ACCEPTED: Metric =
+    metric("fleetgauge_line_connections_total", "counter", &[], "Connections of put/get accepted.");
+pub(super) const LINE_CLOSED: Metric =
+    metric("fleetgauge_line_closed_total", "counter", &["reason"], "Connections of put/get that ended, by how.");
+pub(super) const LINE_RECEIVED: Metric =
+    metric("fleetgauge_line_received_bytes_total", "counter", &[], "Bytes received by put/get.");
+pub(super) const LINE_COMMANDS: Metric = metric(
+    "fleetgauge_line_commands_total",
+    "counter",
+    &["command"],
+    "Commands received by put/get: put, get (of one key), get_all.",
+);
+pub(super) const LINE_ERRORS: Metric = metric(
+    "fleetgauge_line_errors_total",
+    "counter",
+    &["reason"],
+    "Lines of put/get that were answered with an error, by reason.",
+);
 
 /// Every metric that [`super::Telemetry`] makes itself. (`process_*` come on top, on Linux.)
 pub const TABLE: &[&Metric] = &[
@@ -225,4 +251,11 @@ pub const TABLE: &[&Metric] = &[
     &HISTORY_KEYS,
     &HISTORY_KEYS_LIMIT,
     &HISTORY_HIDDEN,
+    &LINE_CONNECTIONS,
+    &LINE_CONNECTIONS_LIMIT,
+    &LINE_ACCEPTED,
+    &LINE_CLOSED,
+    &LINE_RECEIVED,
+    &LINE_COMMANDS,
+    &LINE_ERRORS,
 ];

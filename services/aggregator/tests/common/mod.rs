@@ -27,7 +27,9 @@ pub struct Running {
 /// Starts the binary on free ports, with these settings.
 pub fn start(pairs: &[(&str, &str)]) -> Running {
     let mut command = command();
-    command.env("FLEETGAUGE_HTTP_LISTEN", "127.0.0.1:0").env("FLEETGAUGE_LINK_LISTEN", "127.0.0.1:0");
+    for name in ["FLEETGAUGE_HTTP_LISTEN", "FLEETGAUGE_LINK_LISTEN", "FLEETGAUGE_LINE_LISTEN"] {
+        command.env(name, "127.0.0.1:0");
+    }
     command.envs(pairs.iter().copied()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();

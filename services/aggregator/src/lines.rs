@@ -1,0 +1,145 @@
+//! Put and get: one task a connection, from the first byte to the last.
+//!
+//! [`wire`] moves bytes and waits, [`run`] takes in what was put, [`answer`] reads what is asked
+//! for; this file decides what comes after what. What has arrived is taken in together: the puts up
+//! to the next `get` are one batch for the history and are answered when that is stored, so
+//! replies keep the order of the lines, and a client that sends without waiting shares each sync
+//! with itself. Nothing of a single command is logged, everything is counted.
+
+mod answer;
+mod ended;
+mod run;
+mod wire;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+
+use self::answer::answer;
+pub use self::ended::Ended;
+use self::run::Run;
+use self::wire::Wire;
+use crate::fleet::room::Room;
+use crate::history::History;
+use crate::link;
+use crate::stop::Stop;
+use crate::telemetry;
+
+/// Threads that read the history for clients at the same time.
+const READERS_MAX: usize = 32;
+/// Answers of more than one piece that are under way. Each takes up to a megabyte.
+const LONG_ANSWERS_MAX: usize = 64;
+/// A client that takes nothing of a reply for so long is given up.
+const STALL_MAX: Duration = Duration::from_secs(30);
+
+/// What all connections share.
+#[derive(Debug)]
+pub struct Lines {
+    /// The history, room for lines that are not whole, telemetry, and what may be logged: shared
+    /// with the link.
+    shared: Arc<link::Shared>,
+    /// Half of the room for lines: clients must not take all of it from agents.
+    room: Room,
+    readers: Arc<Semaphore>,
+    long_answers: Arc<Semaphore>,
+}
+
+impl Lines {
+    /// For connections that have sent nothing yet.
+    #[must_use]
+    pub fn new(shared: Arc<link::Shared>) -> Self {
+        let room = Room::new(shared.buffers.max() / 2);
+        let [readers, long_answers] = [READERS_MAX, LONG_ANSWERS_MAX].map(|max| Arc::new(Semaphore::new(max)));
+        Self { shared, room, readers, long_answers }
+    }
+
+    /// The metrics of put/get.
+    pub(crate) fn telemetry(&self) -> &telemetry::Lines {
+        &self.shared.telemetry.lines
+    }
+
+    /// The system could not give us a connection.
+    pub(crate) fn accept_error(&self) {
+        self.shared.telemetry.accept_error("line");
+    }
+
+    fn history(&self) -> Option<&Arc<History>> {
+        self.shared.history.as_ref()
+    }
+}
+
+/// Serves one connection until it ends, or until `stop` says so.
+pub async fn serve<IO>(io: IO, peer: SocketAddr, lines: Arc<Lines>, mut stop: Stop)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let mut wire = Wire::new(io, &lines);
+    let ended = converse(&mut wire, &lines, &mut stop).await;
+    lines.telemetry().closed(ended.reason());
+    // Most clients connect for a line or two: only what somebody might look for is told.
+    if ended.is_remarkable() && lines.shared.may_warn() {
+        tracing::warn!(%peer, reason = ended.reason(), "put/get connection ended");
+    } else {
+        tracing::debug!(%peer, reason = ended.reason(), "put/get connection closed");
+    }
+    if matches!(ended, Ended::Stopping | Ended::Idle) {
+        wire.close().await;
+    }
+}
+
+/// Says that there is no room, and closes. It fits into any socket's buffer, so nothing waits for
+/// the peer here.
+pub(crate) fn turn_away(stream: &tokio::net::TcpStream, lines: &Lines, connections_max: usize) {
+    let text = format!(
+        "{connections_max} connections are open, FLEETGAUGE_MAX_LINE_CONNECTIONS of the aggregator allows no more"
+    );
+    lines.telemetry().closed("refused");
+    if lines.shared.may_warn() {
+        tracing::warn!(connections = connections_max, "put/get connection refused: too many are open");
+    }
+    let mut reply = Vec::new();
+    protocol::lines::write_error(&mut reply, &text);
+    let _best_effort = stream.try_write(&reply);
+}
+
+async fn converse<IO>(wire: &mut Wire<'_, IO>, lines: &Lines, stop: &mut Stop) -> Ended
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    loop {
+        tokio::select! {
+            filled = wire.fill() => if let Err(ended) = filled {
+                return ended;
+            },
+            () = stop.requested() => return Ended::Stopping,
+        }
+        if let Err(ended) = carry_out(wire, lines, stop).await {
+            return ended;
+        }
+    }
+}
+
+/// Carries out all lines that are whole.
+async fn carry_out<IO>(wire: &mut Wire<'_, IO>, lines: &Lines, stop: &Stop) -> Result<(), Ended>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    loop {
+        match Run::new(lines).carry_out(wire).await? {
+            Some(what) => answer(wire, lines, what).await?,
+            None => break,
+        }
+        if stop.is_requested() {
+            // What is answered is sent; the lines that were not begun get nothing.
+            wire.flush().await?;
+            return Err(Ended::Stopping);
+        }
+    }
+    wire.flush().await
+}
+
+#[cfg(test)]
+mod tests;
