@@ -193,6 +193,9 @@ pub struct History {
     batches: Arc<Semaphore>,
     /// The keeper and the writer, in the order in which they end.
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Tests do its work at times of their own.
+    #[cfg(test)]
+    keeper: Arc<Mutex<Keeper>>,
     now: fn() -> Moment,
 }
 
@@ -221,10 +224,13 @@ impl History {
         });
         let committer = start::start(&shared, now)?;
         let (messages, queue) = mpsc::channel(QUEUE_MAX);
-        let keeper = Keeper { shared: Arc::clone(&shared), messages: messages.clone(), now, failed: HashMap::new() };
+        let keeper =
+            Keeper { shared: Arc::clone(&shared), messages: messages.downgrade(), now, failed: HashMap::new() };
+        let keeper = Arc::new(Mutex::new(keeper));
+        let of_thread = Arc::clone(&keeper);
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let threads = vec![
-            thread("history-keeper").spawn(move || keeper.run(&nudged))?,
+            thread("history-keeper").spawn(move || keeper::run(&of_thread, &nudged))?,
             thread("history").spawn(move || committer.run(queue))?,
         ];
         Ok(Arc::new(Self {
@@ -232,6 +238,8 @@ impl History {
             messages: Mutex::new(Some(messages)),
             batches: Arc::new(Semaphore::new(BATCHES_MAX)),
             threads: Mutex::new(threads),
+            #[cfg(test)]
+            keeper,
             now,
         }))
     }

@@ -97,13 +97,15 @@ impl Committer {
 
     /// It is here that keys are forgotten, because nothing else makes partitions hold them.
     fn forget(&self) {
+        // What was on the page until a moment ago is in nobody's hand.
+        self.shared.fresh.expire((self.now)().instant);
         let list = self.shared.partitions.now();
-        let is_there = |number| list.binary_search_by_key(&number, |partition| partition.number()).is_ok();
+        let whole = |number| list.iter().any(|partition| partition.number() == number && !partition.is_thinned);
         let holder = |key: &Key| {
-            let mut older = list.iter().rev().filter(|partition| partition.number() < key.newest_partition());
+            let mut older = list.iter().rev().filter(|partition| partition.number() <= key.newest_partition());
             older.find(|partition| partition.holds(key.id)).map(|partition| partition.number())
         };
-        let forgotten = self.shared.keys.forget(is_there, holder);
+        let forgotten = self.shared.keys.forget(whole, holder);
         if forgotten > 0 {
             tracing::info!(keys = forgotten, "keys of which nothing is left are forgotten");
         }

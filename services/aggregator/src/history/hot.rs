@@ -239,13 +239,6 @@ impl Hot {
     pub(super) fn ends(&self, end: End) {
         *self.folder.end.lock().unwrap_or_else(PoisonError::into_inner) = end;
     }
-
-    /// Writes all that is in memory to tables, for tests of what becomes of damaged ones.
-    #[cfg(test)]
-    pub(super) fn flush(&self) {
-        self.points.rotate_memtable_and_wait().unwrap();
-        self.keys.rotate_memtable_and_wait().unwrap();
-    }
 }
 
 impl Drop for Folder {

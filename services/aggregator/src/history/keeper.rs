@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -26,34 +26,39 @@ const AGAIN_AFTER: Duration = Duration::from_secs(600);
 /// Points that are read at a time while a partition is sealed.
 const PIECE_POINTS: usize = 8 * 1024;
 
-/// The thread.
+/// What the thread works with.
+#[derive(Debug)]
 pub(super) struct Keeper {
     pub(super) shared: Arc<Shared>,
-    pub(super) messages: mpsc::Sender<Message>,
+    /// To the writer, whose end does not wait for this.
+    pub(super) messages: mpsc::WeakSender<Message>,
     pub(super) now: fn() -> Moment,
     /// Partitions with which something failed, and when.
     pub(super) failed: HashMap<u64, Instant>,
 }
 
-impl Keeper {
-    /// Works until nobody can nudge it any more.
-    pub(super) fn run(mut self, nudges: &Receiver<()>) {
-        loop {
-            self.tend((self.now)());
-            if let Err(RecvTimeoutError::Disconnected) = nudges.recv_timeout(TEND_EVERY) {
-                return;
-            }
+/// Tends until nobody can nudge any more.
+pub(super) fn run(keeper: &Mutex<Keeper>, nudges: &Receiver<()>) {
+    loop {
+        let mut keeper = keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = (keeper.now)();
+        keeper.tend(now);
+        drop(keeper);
+        if let Err(RecvTimeoutError::Disconnected) = nudges.recv_timeout(TEND_EVERY) {
+            return;
         }
     }
+}
 
+impl Keeper {
     /// Does what is due.
     pub(super) fn tend(&mut self, now: Moment) {
-        // A full queue means that points come, which do the same.
-        let _busy = self.messages.try_send(Message::Tick);
+        self.ask(Message::Tick);
         self.failed.retain(|_, at| now.instant.saturating_duration_since(*at) < AGAIN_AFTER);
         let list = self.shared.partitions.now();
-        // The newest is the writer's.
-        let others = list.len().saturating_sub(1);
+        // The newest is the writer's, unless it was sealed before this start.
+        let is_written = list.last().is_some_and(|newest| newest.found.kind == Kind::Raw);
+        let others = list.len() - usize::from(is_written);
         let mut is_any_over = false;
         for partition in list.iter().take(others) {
             if self.shared.is_stopping() {
@@ -76,10 +81,16 @@ impl Keeper {
             }
         }
         if is_any_over {
-            // At the next chance.
-            let _busy = self.messages.try_send(Message::Forget);
+            self.ask(Message::Forget);
         }
         self.measure();
+    }
+
+    /// Asks the writer for something that can wait until the next time.
+    fn ask(&self, message: Message) {
+        if let Some(messages) = self.messages.upgrade() {
+            let _busy = messages.try_send(message);
+        }
     }
 
     /// Writes a partition anew, compressed, and lets go of its raw form.
@@ -104,7 +115,9 @@ impl Keeper {
             written => written?,
         };
         let summary = segment.summary();
-        self.shared.partitions.put(Partition::new(sealed, Store::Sealed(segment)).with_aliases(partition.aliases.clone()));
+        self.shared
+            .partitions
+            .put(Partition::new(sealed, Store::Sealed(segment)).with_aliases(partition.aliases.clone()));
         // Somebody may still get out of it what we could not.
         hot.ends(if damaged == 0 { End::Goes } else { End::Aside(self.shared.dir.clone()) });
         tracing::info!(partition = partition.number(), points = summary.points, series = summary.series, bytes = summary.file_bytes, took = ?((self.now)().instant - began), "partition sealed");
@@ -151,8 +164,8 @@ impl Keeper {
             // What could not be read now may be readable later: nothing is thrown away for it.
             if damaged > 0 { Err(Failure::Damaged("it stays as it is".to_owned())) } else { Ok(summary.closed_at_ms) }
         })?;
-        let found = partition.found.clone();
-        self.shared.partitions.put(Partition::new(found, Store::Sealed(thinned)).with_aliases(partition.aliases.clone()));
+        let thinned = Partition::new(partition.found.clone(), Store::Sealed(thinned)).thinned();
+        self.shared.partitions.put(thinned.with_aliases(partition.aliases.clone()));
         Ok(true)
     }
 
@@ -175,11 +188,7 @@ impl Keeper {
 
     /// Writes a sealed file in the place of this partition's: it is there whole or not at all. `fill`
     /// says when the last of its points was written.
-    fn write(
-        &self,
-        found: &Found,
-        fill: impl FnOnce(&mut Writer) -> Result<i64, Failure>,
-    ) -> Result<Segment, Failure> {
+    fn write(&self, found: &Found, fill: impl FnOnce(&mut Writer) -> Result<i64, Failure>) -> Result<Segment, Failure> {
         let temporary = found.sealing(&self.shared.dir);
         let path = found.sealed(&self.shared.dir).path;
         let written = Writer::create(&temporary).map_err(Failure::from).and_then(|mut writer| {

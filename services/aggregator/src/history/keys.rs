@@ -175,13 +175,13 @@ impl Keys {
         key
     }
 
-    /// Forgets the keys of which nothing is left: the newest partition that held them is gone, no
-    /// other does (`holder` names the newest that does), and nobody has them in hand. Costs the
-    /// number of keys.
-    pub(super) fn forget(&self, is_there: impl Fn(u64) -> bool, holder: impl Fn(&Key) -> Option<u64>) -> usize {
+    /// Forgets the keys of which nothing is left: the newest partition that held them is not whole
+    /// any more, no other does (`holder` names the newest that does), and nobody has them in hand.
+    /// Costs the number of keys.
+    pub(super) fn forget(&self, is_whole: impl Fn(u64) -> bool, holder: impl Fn(&Key) -> Option<u64>) -> usize {
         let candidates: Vec<Arc<Key>> = {
             let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
-            inner.by_id.values().filter(|key| !is_there(key.newest_partition())).cloned().collect()
+            inner.by_id.values().filter(|key| !is_whole(key.newest_partition())).cloned().collect()
         };
         let mut over = Vec::new();
         for key in candidates {
@@ -279,14 +279,17 @@ mod tests {
     #[test]
     fn what_nothing_is_left_of_is_forgotten() {
         let keys = Keys::new(10);
-        let (over, older, there) =
-            (keys.restore(Space::Put, "over", 1, 3), keys.restore(Space::Put, "older", 2, 3), keys.restore(Space::Put, "there", 3, 4));
-        let is_there = |number| number != 3;
+        let (over, older, there) = (
+            keys.restore(Space::Put, "over", 1, 3),
+            keys.restore(Space::Put, "older", 2, 3),
+            keys.restore(Space::Put, "there", 3, 4),
+        );
+        let is_whole = |number| number != 3;
         let holder = |key: &Key| (&*key.text == "older").then_some(2);
-        assert_eq!(keys.forget(is_there, holder), 0, "somebody has it in hand");
+        assert_eq!(keys.forget(is_whole, holder), 0, "somebody has it in hand");
         assert_eq!([over.newest_partition(), older.newest_partition(), there.newest_partition()], [3, 2, 4]);
         drop((over, older, there));
-        assert_eq!(keys.forget(is_there, holder), 1);
+        assert_eq!(keys.forget(is_whole, holder), 1);
         assert!(keys.find(Space::Put, "over").is_none() && keys.find(Space::Put, "older").is_some());
     }
 

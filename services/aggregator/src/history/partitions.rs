@@ -30,6 +30,8 @@ pub(super) struct Partition {
     pub(super) store: Store,
     /// Ids that keys have here, where they differ from those that they have elsewhere.
     pub(super) aliases: HashMap<u64, u64>,
+    /// Some of the keys that it held are gone from it.
+    pub(super) is_thinned: bool,
     /// That it is damaged has been said.
     is_damage_said: AtomicBool,
 }
@@ -56,11 +58,15 @@ pub(super) struct Read {
 
 impl Partition {
     pub(super) fn new(found: Found, store: Store) -> Self {
-        Self { found, store, aliases: HashMap::new(), is_damage_said: AtomicBool::new(false) }
+        Self { found, store, aliases: HashMap::new(), is_thinned: false, is_damage_said: AtomicBool::new(false) }
     }
 
     pub(super) fn with_aliases(self, aliases: HashMap<u64, u64>) -> Self {
         Self { aliases, ..self }
+    }
+
+    pub(super) fn thinned(self) -> Self {
+        Self { is_thinned: true, ..self }
     }
 
     /// Its number, which grows with each partition.
@@ -106,11 +112,10 @@ impl Partition {
             }
             Store::Sealed(segment) => {
                 let read = segment.read(id, range, limit, into);
-                let damaged = read.lost.blocks + read.lost.pages;
-                if damaged > 0 {
+                if !read.lost.is_empty() {
                     self.say_damaged(&format!("{:?}", read.lost));
                 }
-                Ok(Read { next_from: read.next_from, damaged })
+                Ok(Read { next_from: read.next_from, damaged: read.lost.blocks + read.lost.pages })
             }
             Store::Unavailable => Err(Failure::System(io::Error::other("a partition cannot be opened now"))),
         }

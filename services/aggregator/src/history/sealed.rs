@@ -86,73 +86,73 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use heads::Heads;
-pub use segment::{Read, Segment};
-pub use writer::Writer;
+pub(in crate::history) use heads::Heads;
+pub(in crate::history) use segment::Segment;
+pub(in crate::history) use writer::Writer;
 
 use std::io;
 
 use super::keys::Space;
 
 /// Longest key in bytes. Lines are shorter than this.
-pub const KEY_BYTES_MAX: usize = u16::MAX as usize;
+pub(in crate::history) const KEY_BYTES_MAX: usize = u16::MAX as usize;
 /// Most points that one block has: what damage of a byte costs at most, and what a read may give
 /// beyond its limit.
-pub const BLOCK_POINTS_MAX: usize = 12_288;
+pub(in crate::history) const BLOCK_POINTS_MAX: usize = 12_288;
 
 /// What a series is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SeriesHead {
+pub(in crate::history) struct SeriesHead {
     /// Its number, the same in all files.
-    pub id: u64,
+    pub(in crate::history) id: u64,
     /// Where its key is looked for.
-    pub space: Space,
+    pub(in crate::history) space: Space,
     /// Its key, at most [`KEY_BYTES_MAX`] long.
-    pub key: Box<str>,
+    pub(in crate::history) key: Box<str>,
 }
 
 /// What a sealed file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Summary {
+pub(in crate::history) struct Summary {
     /// Series that have points here.
-    pub series: u64,
+    pub(in crate::history) series: u64,
     /// Points of all series.
-    pub points: u64,
+    pub(in crate::history) points: u64,
     /// Blocks of all series.
-    pub blocks: u64,
+    pub(in crate::history) blocks: u64,
     /// The oldest second; `i64::MAX` without points.
-    pub min_ts: i64,
+    pub(in crate::history) min_ts: i64,
     /// The newest second; `i64::MIN` without points.
-    pub max_ts: i64,
+    pub(in crate::history) max_ts: i64,
     /// When the partition was over, in Unix milliseconds, as it was told to [`Writer::finish`].
-    pub closed_at_ms: i64,
+    pub(in crate::history) closed_at_ms: i64,
     /// Size of the file.
-    pub file_bytes: u64,
+    pub(in crate::history) file_bytes: u64,
 }
 
 /// What could not be read because it is damaged, or because the disk does not give it.
 /// The latter may pass: whoever writes a file anew from this one keeps it when anything was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Lost {
+pub(in crate::history) struct Lost {
     /// Blocks of points.
-    pub blocks: u64,
+    pub(in crate::history) blocks: u64,
     /// Points in these blocks.
-    pub points: u64,
+    pub(in crate::history) points: u64,
     /// Pages of the index. What a series has in them is not known: perhaps nothing.
-    pub pages: u64,
+    pub(in crate::history) pages: u64,
     /// The first and the last second that the blocks and pages may have had.
-    pub span: Option<(i64, i64)>,
+    pub(in crate::history) span: Option<(i64, i64)>,
 }
 
 impl Lost {
     /// Is nothing lost?
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(in crate::history) fn is_empty(&self) -> bool {
         self.blocks == 0 && self.pages == 0
     }
 
     /// Adds what another read lost.
-    pub fn add(&mut self, other: &Self) {
+    pub(in crate::history) fn add(&mut self, other: &Self) {
         self.blocks += other.blocks;
         self.points += other.points;
         self.pages += other.pages;
@@ -177,7 +177,7 @@ impl Lost {
 
 /// Why a file cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub(in crate::history) enum OpenError {
     /// The system does not give it.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),

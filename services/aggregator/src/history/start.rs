@@ -106,7 +106,11 @@ fn open_raw(shared: &Shared, found: &Found, mut take: impl FnMut(u64, Space, &st
     })?;
     if opened.cut_bytes > 0 {
         shared.telemetry.history.damaged("journal", 1);
-        tracing::warn!(partition = found.number, bytes = opened.cut_bytes, "the end of a journal could not be read and was cut: after a crash that is what was not acknowledged yet, else points are lost");
+        tracing::warn!(
+            partition = found.number,
+            bytes = opened.cut_bytes,
+            "the end of a journal could not be read and was cut: after a crash that is what was not acknowledged yet, else points are lost"
+        );
     }
     Ok(Store::Raw(Arc::new(opened.hot)))
 }
@@ -118,7 +122,11 @@ fn open_sealed(shared: &Shared, found: &Found, mut take: impl FnMut(u64, Space, 
             Ok(head) => take(head.id, head.space, &head.key),
             Err(lost) => {
                 shared.telemetry.history.damaged("block", lost.pages);
-                tracing::error!(partition = found.number, ?lost, "a part of the index of a partition is damaged: its keys may be missing");
+                tracing::error!(
+                    partition = found.number,
+                    ?lost,
+                    "a part of the index of a partition is damaged: its keys may be missing"
+                );
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The history through its interface.
 
+use super::partitions::Kind;
 use super::*;
 use crate::link::moment;
 
@@ -169,4 +170,92 @@ async fn what_comes_after_the_end_is_refused() {
     history.close();
     assert_eq!(put(&history, &[("k", 2, 1.0)]).await, Err(PutError::Closed));
     assert_eq!(read(&history, of("k")), [row("k", 1, 1.0)], "what is there can be read");
+}
+
+/// Does what the keeper would do at this moment.
+fn tend(history: &History, now: Moment) {
+    history.keeper.lock().unwrap().tend(now);
+}
+
+fn later(by: Duration) -> Moment {
+    let now = moment();
+    Moment { instant: now.instant + by, wall_ms: now.wall_ms + i64::try_from(by.as_millis()).unwrap() }
+}
+
+/// The kinds of all partitions, oldest first.
+fn kinds(history: &History) -> Vec<Kind> {
+    history.shared.partitions.now().iter().map(|partition| partition.found.kind).collect()
+}
+
+#[tokio::test]
+async fn what_is_over_is_sealed_and_reads_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = Rules { partition_points_max: 3, ..rules() };
+    let history = open(dir.path(), rules.clone());
+    for round in 0..3 {
+        let value = f64::from(round);
+        put(&history, &[("k", 1, value), ("k", i64::from(10 + round), value), ("only", 5, value)]).await.unwrap();
+    }
+    put(&history, &[("k", 2, 7.0)]).await.unwrap();
+    let (before, k) = (read(&history, What::Puts), read(&history, of("k")));
+    tend(&history, moment());
+    assert_eq!(kinds(&history), [Kind::Sealed, Kind::Sealed, Kind::Sealed, Kind::Raw]);
+    assert_eq!(read(&history, What::Puts), before);
+    let raw = std::fs::read_dir(dir.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "raw"));
+    let raw: Vec<_> = raw.map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(raw.len(), 1, "the raw forms of the sealed ones are gone");
+    put(&history, &[("k", 1, 99.0)]).await.unwrap();
+    assert_eq!(read(&history, of("k"))[0], row("k", 1, 99.0), "a late write overrides what is sealed");
+    history.close();
+    drop(history);
+    let history = open(dir.path(), rules);
+    assert_eq!(read(&history, of("k"))[1..], k[1..]);
+    assert_eq!(read(&history, of("k"))[0], row("k", 1, 99.0));
+}
+
+#[tokio::test]
+async fn a_point_is_kept_as_long_as_the_later_of_its_writing_and_its_timestamp() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path(), Rules { partition_points_max: 3, put_expiry: Duration::ZERO, ..rules() });
+    let now = moment().wall_ms / 1000;
+    let ahead = now + 10 * 3600;
+    put(
+        &history,
+        &[("old", 1, 1.0), ("now", now, 2.0), ("ahead", ahead, 3.0), ("mixed", 5, 1.0), ("mixed", ahead, 4.0)],
+    )
+    .await
+    .unwrap();
+    put(&history, &[("other", 1, 1.0), ("other", 2, 1.0), ("other", 3, 1.0)]).await.unwrap();
+    put(&history, &[("newest", 1, 1.0)]).await.unwrap();
+    tend(&history, moment());
+    tend(&history, later(Duration::from_secs(3000)));
+    assert_eq!(read(&history, What::Puts).len(), 9, "all were written a short while ago");
+    tend(&history, later(Duration::from_secs(3700)));
+    let left = [row("ahead", ahead, 3.0), row("mixed", ahead, 4.0), row("newest", 1, 1.0)];
+    assert_eq!(read(&history, What::Puts), left);
+    // The writer forgets the keys before it stores what comes after.
+    put(&history, &[("newest", 2, 1.0)]).await.unwrap();
+    assert_eq!(history.keys("").iter().map(|key| &*key.text).collect::<Vec<_>>(), ["ahead", "mixed", "newest"]);
+    tend(&history, later(Duration::from_secs(12 * 3600)));
+    put(&history, &[("newest", 3, 1.0)]).await.unwrap();
+    assert!(history.keys("ahead").is_empty());
+}
+
+#[tokio::test]
+async fn a_partition_ends_with_its_time_though_nothing_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path(), Rules { partition_span: Duration::ZERO, ..rules() });
+    put(&history, &[("k", 1, 1.0)]).await.unwrap();
+    tend(&history, moment());
+    let until = Instant::now() + Duration::from_secs(20);
+    while kinds(&history).len() < 2 {
+        assert!(Instant::now() < until, "no partition was begun");
+        tokio::task::yield_now().await;
+    }
+    tend(&history, moment());
+    assert_eq!(kinds(&history), [Kind::Sealed, Kind::Raw]);
+    tend(&history, later(Duration::from_secs(7200)));
+    assert_eq!(read(&history, What::Puts), []);
 }

@@ -8,7 +8,7 @@ use super::{Lost, Segment, SeriesHead};
 
 /// The names of all series of a file, in ascending order of id, and what is lost of them.
 #[derive(Debug)]
-pub struct Heads<'a> {
+pub(in crate::history) struct Heads<'a> {
     segment: &'a Segment,
     /// The number of the next page.
     next_page: usize,

@@ -18,7 +18,7 @@ use crate::history::Point;
 
 /// A sealed file that is open for reading.
 #[derive(Debug)]
-pub struct Segment {
+pub(in crate::history) struct Segment {
     file: File,
     places: Vec<Place>,
     summary: Summary,
@@ -29,20 +29,12 @@ pub struct Segment {
 
 /// How far a read went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Read {
+pub(in crate::history) struct Read {
     /// Where to go on, when the limit ended it. It is always beyond where the read began, and there
     /// may turn out to be nothing. `None`: there is nothing more in the range.
-    pub next_from: Option<i64>,
+    pub(in crate::history) next_from: Option<i64>,
     /// What there would be more if it were not damaged.
-    pub lost: Lost,
-}
-
-impl Read {
-    /// Was the whole range read?
-    #[must_use]
-    pub fn is_exhausted(&self) -> bool {
-        self.next_from.is_none()
-    }
+    pub(in crate::history) lost: Lost,
 }
 
 impl Segment {
@@ -52,7 +44,7 @@ impl Segment {
     /// # Errors
     /// [`OpenError::Newer`] when another version wrote it, [`OpenError::Damaged`] when it is cut
     /// or damaged at one of its ends, [`OpenError::Io`] when the system does not give it.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
+    pub(in crate::history) fn open(path: &Path) -> Result<Self, OpenError> {
         let file = File::open(path)?;
         let file_bytes = file.metadata()?.len();
         let too_short = OpenError::Damaged("it is shorter than an empty one");
@@ -86,20 +78,26 @@ impl Segment {
 
     /// What it holds.
     #[must_use]
-    pub fn summary(&self) -> Summary {
+    pub(in crate::history) fn summary(&self) -> Summary {
         self.summary
     }
 
     /// The names of all its series, in ascending order of id. What is lost of them comes in between.
     #[must_use]
-    pub fn series(&self) -> Heads<'_> {
+    pub(in crate::history) fn series(&self) -> Heads<'_> {
         Heads::new(self)
     }
 
     /// Appends the points of a series within this range, in ascending order. It stops after the
     /// block in which the limit is reached, so there may be [`super::BLOCK_POINTS_MAX`] more; points that are
     /// lost count as if they had been read. A block that is damaged is left out and reported.
-    pub fn read(&self, id: u64, range: RangeInclusive<i64>, limit: usize, to: &mut Vec<Point>) -> Read {
+    pub(in crate::history) fn read(
+        &self,
+        id: u64,
+        range: RangeInclusive<i64>,
+        limit: usize,
+        to: &mut Vec<Point>,
+    ) -> Read {
         let mut lost = Lost::default();
         let (mut bytes, mut last_ts) = (Vec::new(), None);
         let had = to.len();
@@ -130,7 +128,7 @@ impl Segment {
 
     /// Names the series that have points after this second, without reading any block. What is lost
     /// are pages that may have named more.
-    pub fn newer_than(&self, ts: i64, mut name: impl FnMut(u64)) -> Lost {
+    pub(in crate::history) fn newer_than(&self, ts: i64, mut name: impl FnMut(u64)) -> Lost {
         let mut lost = Lost::default();
         let mut before = None;
         for (number, place) in self.places.iter().enumerate().filter(|(_, place)| place.max_ts > ts) {

@@ -40,7 +40,7 @@ const SIZES: Sizes = Sizes {
 /// After an error that is not the caller's it refuses everything; the file is then to be removed. Dropped without
 /// [`Writer::finish`] it leaves a file that no [`super::Segment`] opens.
 #[derive(Debug)]
-pub struct Writer {
+pub(in crate::history) struct Writer {
     sizes: Sizes,
     out: Out,
     series: Option<Open>,
@@ -66,7 +66,7 @@ impl Writer {
     ///
     /// # Errors
     /// When it cannot be created or written to.
-    pub fn create(path: &Path) -> io::Result<Self> {
+    pub(in crate::history) fn create(path: &Path) -> io::Result<Self> {
         Self::with_sizes(path, SIZES)
     }
 
@@ -93,7 +93,7 @@ impl Writer {
     /// # Errors
     /// When its id is not above the one before, when its key is longer than [`KEY_BYTES_MAX`], and
     /// when the file cannot be written to.
-    pub fn begin(&mut self, head: &SeriesHead) -> io::Result<()> {
+    pub(in crate::history) fn begin(&mut self, head: &SeriesHead) -> io::Result<()> {
         if self.series.as_ref().is_some_and(|before| before.head.id >= head.id) {
             return Err(refuse("series must come in ascending order of id"));
         }
@@ -110,7 +110,7 @@ impl Writer {
     /// # Errors
     /// When there is no series, when seconds do not ascend (from call to call too), and when the
     /// file cannot be written to.
-    pub fn points(&mut self, points: &[Point]) -> io::Result<()> {
+    pub(in crate::history) fn points(&mut self, points: &[Point]) -> io::Result<()> {
         let series = self.series.as_mut().ok_or_else(|| refuse("points must be of a series"))?;
         let mut last = series.last_ts;
         for point in points {
@@ -134,7 +134,7 @@ impl Writer {
     ///
     /// # Errors
     /// When it cannot be written or synced, now or before.
-    pub fn finish(mut self, closed_at_ms: i64) -> io::Result<Summary> {
+    pub(in crate::history) fn finish(mut self, closed_at_ms: i64) -> io::Result<Summary> {
         self.end_series()?;
         self.end_page()?;
         let directory = encode_directory(&self.places);
