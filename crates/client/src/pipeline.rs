@@ -191,6 +191,12 @@ impl Pipeline {
         self.refused
     }
 
+    /// Are there refusals to be taken?
+    #[must_use]
+    pub fn has_refusals(&self) -> bool {
+        !self.refusals.is_empty()
+    }
+
     /// The refusals since this was last asked. Of more than 10,000 the first ones; all are counted
     /// in [`refused`](Self::refused).
     pub fn take_refusals(&mut self) -> Vec<Refusal> {
