@@ -163,7 +163,7 @@ fn it_begins_anew_when_told_so_and_when_the_file_is_another() {
 fn one_line_at_a_time_for_servers_that_need_it() {
     // One answer for all that came in one segment.
     let server = says("ok\n\n");
-    let ended = run_with(&["import", "--server", &server, "--timeout", "100ms", "-"], &lines(3));
+    let ended = run_with(&["import", "--server", &server, "--timeout", "1s", "-"], &lines(3));
     let ended = ended.badly(69, "a server other than FleetGauge may need --window 1");
     assert!(ended.error.ends_with("everything before line 2 is dealt with\n"), "{ended:?}");
     let server = line_server::start().to_string();
@@ -209,7 +209,7 @@ fn an_export_that_fails_leaves_the_file_as_it_was() {
     let cut = says("ok\nk 1.0 1\nk 2.0");
     let folder = Folder::with("the export of yesterday\n");
     let path = folder.path();
-    run(&["export", "--server", &cut, "--timeout", "100ms", "-o", &path]).badly(69, "no answer within 100ms");
+    run(&["export", "--server", &cut, "--timeout", "1s", "-o", &path]).badly(69, "no answer within 1s");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "the export of yesterday\n");
     assert_eq!(folder.files(), 1);
 }

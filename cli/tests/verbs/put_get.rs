@@ -69,7 +69,7 @@ fn what_is_wrong_is_said_with_its_code() {
     let other = says("HTTP/1.1 400 Bad Request\r\n\r\n");
     run(&["get", "--server", &other, "k"]).badly(1, "is this the port of put and get");
     let silent = says("ok\n");
-    run(&["get", "--server", &silent, "--timeout", "100ms", "k"]).badly(69, "no answer within 100ms");
+    run(&["get", "--server", &silent, "--timeout", "1s", "k"]).badly(69, "no answer within 1s");
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn wrong_usage() {
 #[test]
 fn what_came_before_a_cut_is_printed() {
     let cut = says("ok\nk 1.0 1\nk 2.0");
-    let ended = run(&["get", "--server", &cut, "--timeout", "100ms", "k"]).badly(69, "no answer within 100ms");
+    let ended = run(&["get", "--server", &cut, "--timeout", "1s", "k"]).badly(69, "no answer within 1s");
     assert_eq!(ended.out, "k 1.0 1\n");
 }
 
