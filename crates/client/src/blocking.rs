@@ -12,8 +12,8 @@ use crate::reply::{Point, Row};
 
 /// [`crate::Client`] with calls that wait.
 ///
-/// It brings a runtime of its own, which runs in the calling thread. It is not for async code: all
-/// its calls, and dropping it, panic or block the runtime there.
+/// It brings a runtime of its own, which runs in the calling thread while a call waits. It is not for
+/// async code: there every call of it panics. [`crate::Client`] is.
 ///
 /// # Examples
 /// ```

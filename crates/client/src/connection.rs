@@ -55,12 +55,19 @@ impl Connection {
     pub(crate) async fn is_quiet(&mut self) -> bool {
         // A runtime that slept between two calls learns here what came meanwhile.
         tokio::task::yield_now().await;
-        match self.stream.try_read(&mut self.piece) {
-            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
-            Ok(0) => false,
-            // The one newline too many that some servers send may come late.
-            Ok(length) => self.piece.get(..length).is_some_and(|said| said.iter().all(|byte| *byte == b'\n')),
+        // The one newline too many that some servers send may come late, and the end behind it.
+        for _ in 0..4 {
+            match self.stream.try_read(&mut self.piece) {
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+                Ok(length) => {
+                    let said = self.piece.get(..length).unwrap_or_default();
+                    if said.is_empty() || said.iter().any(|byte| *byte != b'\n') {
+                        return false;
+                    }
+                }
+            }
         }
+        false
     }
 
     /// Sends a command in one write.
