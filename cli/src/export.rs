@@ -75,5 +75,5 @@ fn indent(row: &Row<'_>) -> &'static [u8] {
 
 #[expect(clippy::print_stderr, reason = "a word to whoever waits; standard output belongs to the rows")]
 fn say(points: u64, name: &str) {
-    eprintln!("wrote {points} points to {name}");
+    eprintln!("wrote {} to {name}", output::counted(points, "point"));
 }

@@ -20,7 +20,7 @@ use progress::Progress;
 use reader::Source;
 use upload::{Stopped, Upload};
 
-use crate::output;
+use crate::output::{self, counted};
 use crate::server::{Server, Target};
 
 /// Store many numbers, from a file or standard input.
@@ -130,8 +130,8 @@ impl Import {
             }
             Stopped::Reading(error) => (exit::FAILED, format!("cannot read {}: {error}", self.file.display())),
             Stopped::TooManyWrong => {
-                let sentence =
-                    format!("{} lines are wrong, and --max-errors allows {}", upload.wrong(), self.max_errors);
+                let wrong = counted(upload.wrong(), "wrong line");
+                let sentence = format!("{wrong}, and --max-errors allows {}", self.max_errors);
                 (exit::FAILED, sentence)
             }
         }
@@ -146,7 +146,7 @@ impl Import {
         } else {
             format!("everything before line {next} is dealt with")
         };
-        exit::because(code, format!("{why}\n{} points were stored; {how}", upload.stored()))
+        exit::because(code, format!("{why}\n{} stored; {how}", counted(upload.stored(), "point")))
     }
 }
 
@@ -156,12 +156,13 @@ fn finished(mut upload: Upload, took: Duration) -> Result<(), ExitCode> {
     let (stored, wrong) = (upload.stored(), upload.wrong());
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let rate = stored as f64 / took.as_secs_f64().max(0.001);
-    let sentence = format!("imported {stored} points in {:.1} s ({rate:.0} points/s)\n", took.as_secs_f64());
+    let sentence =
+        format!("imported {} in {:.1} s ({rate:.0} points/s)\n", counted(stored, "point"), took.as_secs_f64());
     let mut out = output::Output::stdout();
     let said = std::io::Write::write_all(&mut out, sentence.as_bytes());
     output::ended(said.and_then(|()| out.finish()), "standard output")?;
     if wrong > 0 {
-        return Err(exit::because(exit::FAILED, format!("{wrong} lines were wrong and are not stored")));
+        return Err(exit::because(exit::FAILED, format!("{}, not stored", counted(wrong, "wrong line"))));
     }
     Ok(())
 }

@@ -93,3 +93,8 @@ pub(crate) fn ended(done: io::Result<()>, whereto: &str) -> Result<(), ExitCode>
         Ok(()) => Ok(()),
     }
 }
+
+/// `1 point`, `2 points`.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}

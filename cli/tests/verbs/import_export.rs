@@ -67,14 +67,16 @@ fn wrong_lines_are_named_and_the_rest_is_stored() {
     let server = line_server::start().to_string();
     let folder = Folder::with("k 1 1\nk much 2\nrefused 1 3\n\nk 4 4\nk 5\n");
     let path = folder.path();
-    let ended = run(&["import", "--server", &server, &path]).badly(1, "3 lines were wrong and are not stored");
+    let ended = run(&["import", "--server", &server, &path]).badly(1, "error: 3 wrong lines, not stored\n");
     assert!(ended.out.starts_with("imported 2 points"), "{ended:?}");
     assert!(ended.error.contains(&format!("{path}:2: the value \"much\" is not a number\n")), "{ended:?}");
     assert!(ended.error.contains(&format!("{path}:3: the server answered with an error: no such luck\n")), "{ended:?}");
     assert!(ended.error.contains(&format!("{path}:6: \"k 5\" is not a key, a value and a timestamp\n")), "{ended:?}");
     assert_eq!(run(&["get", "--server", &server, "*"]).well(), "k 1.0 1\nk 4.0 4\n");
     assert_eq!(folder.files(), 1);
-    run_with(&["import", "--server", &server, "-"], "k 1\n").badly(1, "stdin:1: \"k 1\" is not a key");
+    run_with(&["import", "--server", &server, "-"], "k 1\n")
+        .badly(1, "stdin:1: \"k 1\" is not a key")
+        .badly(1, "1 wrong line,");
 }
 
 #[test]
@@ -83,13 +85,13 @@ fn too_many_wrong_lines_stop_it() {
     let wrong = [lines(5), "refused 1 1\nk one 1\n".repeat(100), lines(50_000)].concat();
     let folder = Folder::with(&wrong);
     let ended = run(&["import", "--server", &server, &folder.path(), "--max-errors", "9"]);
-    let ended = ended.badly(1, "lines are wrong, and --max-errors allows 9\n");
+    let ended = ended.badly(1, " wrong lines, and --max-errors allows 9\n");
     assert!(ended.error.contains("the same command goes on at line "), "{ended:?}");
     assert_eq!(ended.error.matches("points.txt:").count(), 10, "{ended:?}");
     assert_eq!(ended.out, "");
     assert!(run(&["get", "--server", &server, "k"]).well().lines().count() < 50_000);
     let ended = run(&["import", "--server", &server, &folder.path(), "--restart", "--max-errors", "200"]);
-    ended.badly(1, "200 lines were wrong");
+    ended.badly(1, "200 wrong lines, not stored");
     assert_eq!(run(&["get", "--server", &server, "k"]).well().lines().count(), 50_000);
 }
 
@@ -126,7 +128,7 @@ fn an_import_goes_on_where_it_was() {
     let path = folder.path();
     let ended = run(&["import", "--server", &server, &path]);
     let ended = ended.badly(69, "error: 127.0.0.1:");
-    let hint = "1000 points were stored; the same command goes on at line 1002\n";
+    let hint = "1000 points stored; the same command goes on at line 1002\n";
     assert!(ended.error.contains("the connection was lost") && ended.error.ends_with(hint), "{ended:?}");
     assert_eq!(connections.recv().unwrap().len(), 3000);
     let ended = run(&["import", "--server", &server, &path]);
@@ -186,7 +188,7 @@ fn lines_that_come_slowly_are_stored_as_they_come() {
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     let stopped = Instant::now();
-    let ended = end(child).badly(1, "3 points were stored; everything before line 4 is dealt with\n");
+    let ended = end(child).badly(1, "3 points stored; everything before line 4 is dealt with\n");
     assert!(ended.error.starts_with("error: stopped\n"), "{ended:?}");
     assert!(stopped.elapsed() < Duration::from_secs(1), "{:?}", stopped.elapsed());
     drop(input);
