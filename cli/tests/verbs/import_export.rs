@@ -140,6 +140,53 @@ fn an_import_goes_on_where_it_was() {
     assert_eq!(folder.files(), 1);
 }
 
+/// A server that takes its time with each line of its first connection, and none with the others.
+fn slow_once() -> (String, std::sync::mpsc::Receiver<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (connections, receiver) = std::sync::mpsc::sync_channel(10);
+    std::thread::spawn(move || {
+        let (_never, nothing) = std::sync::mpsc::sync_channel::<()>(0);
+        let mut pause = Duration::from_millis(1);
+        for stream in listener.incoming().flatten() {
+            stream.set_nodelay(true).unwrap();
+            let mut read = Vec::new();
+            for line in BufReader::new(&stream).lines().map_while(Result::ok) {
+                read.push(line);
+                if (&stream).write_all(b"ok\n\n").is_err() {
+                    // The client was killed. What it sent is read nevertheless.
+                    pause = Duration::ZERO;
+                }
+                let _in_vain = nothing.recv_timeout(pause);
+            }
+            connections.send(read).unwrap();
+            pause = Duration::ZERO;
+        }
+    });
+    (address, receiver)
+}
+
+#[test]
+fn an_import_that_is_killed_goes_on_too() {
+    let (server, connections) = slow_once();
+    let folder = Folder::with(&lines(20_000));
+    let mut child = command(&["import", "--server", &server, &folder.path()]).spawn().unwrap();
+    let began = Instant::now();
+    while !folder.position().exists() {
+        assert!(began.elapsed() < Duration::from_secs(20), "no position was kept");
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    end(child);
+    let before = connections.recv().unwrap();
+    let ended = run(&["import", "--server", &server, &folder.path()]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let after = connections.recv().unwrap();
+    let skipped = 20_000 - after.len();
+    assert!(0 < skipped && skipped <= before.len(), "{skipped} of {}", before.len());
+    assert!(after[0].ends_with(&format!(" {skipped}")), "{}", after[0]);
+}
+
 #[test]
 fn it_begins_anew_when_told_so_and_when_the_file_is_another() {
     for (arguments, lines_now, sentence) in [
