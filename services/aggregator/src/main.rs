@@ -86,9 +86,10 @@ fn fit_open_files(mut settings: Settings) -> Settings {
     let room = usize::try_from(files.saturating_sub(OTHERS)).unwrap_or(usize::MAX).max(1);
     let wanted = settings.connections_max.saturating_add(settings.line_connections_max);
     if wanted > room {
-        // Each in the proportion in which it was asked for. (Both are at most a million.)
-        settings.connections_max = (settings.connections_max * room / wanted).max(1);
-        settings.line_connections_max = (settings.line_connections_max * room / wanted).max(1);
+        // Each in the proportion in which it was asked for.
+        let share = |max: usize| usize::try_from(max as u128 * room as u128 / wanted as u128).unwrap_or(max).max(1);
+        settings.connections_max = share(settings.connections_max);
+        settings.line_connections_max = share(settings.line_connections_max);
         tracing::warn!(
             open_files = files,
             connections = settings.connections_max,
