@@ -114,12 +114,8 @@ where
 
 /// Says that there is no room, and closes. The refusal fits into any socket's buffer, so nothing
 /// waits for the peer here.
-pub(crate) fn turn_away(stream: &tokio::net::TcpStream, shared: &Shared, connections_max: usize) {
-    let ended = Ended::refused(
-        RefuseCode::Overloaded,
-        format!("{connections_max} connections are open, FLEETGAUGE_MAX_CONNECTIONS of the aggregator allows no more"),
-    )
-    .retry_after(Duration::from_secs(5));
+pub(crate) fn turn_away(stream: &tokio::net::TcpStream, shared: &Shared, why: String) {
+    let ended = Ended::refused(RefuseCode::Overloaded, why).retry_after(Duration::from_secs(5));
     shared.telemetry.link_refused(RefuseCode::Overloaded);
     shared.telemetry.link_closed(ended.reason());
     if let Some(refusal) = ended.last_word() {

@@ -84,19 +84,14 @@ fn fit_open_files(mut settings: Settings) -> Settings {
     const OTHERS: u64 = 700;
     let Some(files) = lifecycle::limits::raise_open_files() else { return settings };
     let room = usize::try_from(files.saturating_sub(OTHERS)).unwrap_or(usize::MAX).max(1);
-    let wanted = settings.connections_max.saturating_add(settings.line_connections_max);
-    if wanted > room {
-        // Each in the proportion in which it was asked for.
-        let share = |max: usize| usize::try_from(max as u128 * room as u128 / wanted as u128).unwrap_or(max).max(1);
-        settings.connections_max = share(settings.connections_max);
-        settings.line_connections_max = share(settings.line_connections_max);
+    if settings.connections_max.saturating_add(settings.line_connections_max) > room {
         tracing::warn!(
             open_files = files,
-            connections = settings.connections_max,
-            line_connections = settings.line_connections_max,
-            "fewer connections than FLEETGAUGE_MAX_CONNECTIONS and FLEETGAUGE_MAX_LINE_CONNECTIONS: the system allows no more open files"
+            connections = room,
+            "fewer connections than FLEETGAUGE_MAX_CONNECTIONS and FLEETGAUGE_MAX_LINE_CONNECTIONS together: the system allows no more open files"
         );
     }
+    settings.files_max = room;
     settings
 }
 

@@ -45,6 +45,8 @@ pub struct Settings {
     pub connections_max: usize,
     /// Most connections of put/get.
     pub line_connections_max: usize,
+    /// Most connections of both together: what the system allows. No setting says it.
+    pub files_max: usize,
     /// Most names.
     pub agents_max: usize,
     /// Most series, all agents together.
@@ -83,6 +85,7 @@ impl Settings {
             tombstone: tombstone(settings)?,
             connections_max: count(settings, "FLEETGAUGE_MAX_CONNECTIONS", 1_000_000)?,
             line_connections_max: count(settings, "FLEETGAUGE_MAX_LINE_CONNECTIONS", 1_000_000)?,
+            files_max: usize::MAX,
             agents_max: count(settings, "FLEETGAUGE_MAX_AGENTS", 1_000_000)?,
             series_max: count(settings, "FLEETGAUGE_MAX_SERIES", 1_000_000_000)?,
             series_per_agent_max: count(settings, "FLEETGAUGE_MAX_SERIES_PER_AGENT", 5_000_000)?,
