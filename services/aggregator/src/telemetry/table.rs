@@ -176,6 +176,18 @@ pub(super) const HISTORY_HIDDEN: Metric = metric(
     &[],
     "Times that a put key was not shown as fleetgauge_put, because FLEETGAUGE_MAX_PUT_SERIES were or its name is too long.",
 );
+pub(super) const HISTORY_UNSYNCED_ACKS: Metric = metric(
+    "fleetgauge_history_unsynced_acks_total",
+    "counter",
+    &[],
+    "Live pushes acknowledged although their vital signs were not stored within a second, or not at all.",
+);
+pub(super) const HISTORY_READS_ABORTED: Metric = metric(
+    "fleetgauge_history_reads_aborted_total",
+    "counter",
+    &["reason"],
+    "Answers of /api/v1/history and /api/v1/keys that were not sent whole: no slot free, too slow, the client left, or the history could not be read.",
+);
 
 /// Every metric that [`super::Telemetry`] makes itself. (`process_*` come on top, on Linux.)
 pub const TABLE: &[&Metric] = &[
@@ -225,4 +237,6 @@ pub const TABLE: &[&Metric] = &[
     &HISTORY_KEYS,
     &HISTORY_KEYS_LIMIT,
     &HISTORY_HIDDEN,
+    &HISTORY_UNSYNCED_ACKS,
+    &HISTORY_READS_ABORTED,
 ];
