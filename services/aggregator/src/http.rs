@@ -310,3 +310,6 @@ const INDEX: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Fle
 <li><a href=/api/v1/keys>/api/v1/keys</a>: what is in the history; <code>/api/v1/history?key=KEY</code>: its points
 <li><a href=/healthz>/healthz</a>, <a href=/readyz>/readyz</a>
 </ul></html>\n";
+
+#[cfg(test)]
+mod tests;
