@@ -121,6 +121,7 @@ impl App {
             }
         };
         let buffers = Room::new(settings.receive_buffer);
+        let history = kept.as_ref().map(|kept| Arc::clone(&kept.history));
         let shared = Arc::new(Shared {
             fleet,
             name: settings.name.clone(),
@@ -128,7 +129,8 @@ impl App {
             text: Room::new(settings.declared_max),
             telemetry,
             warnings: Quota::new(100, Duration::from_secs(10)),
-            history: kept.as_ref().map(|kept| Arc::clone(&kept.history)),
+            vitals: history.clone().filter(|_| settings.record_vitals),
+            history,
         });
         // Before any agent can come: the aggregator's own families are its own.
         let context = Arc::new(http::Context::new(Arc::clone(&shared), settings.scrapes_max));
