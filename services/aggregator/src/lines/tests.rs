@@ -59,6 +59,7 @@ impl Inside {
             text: Room::new(1 << 20),
             warnings: Quota::new(0, Duration::from_secs(1)),
             telemetry,
+            vitals: None,
             history,
         });
         let (stopper, stop) = stop::pair();
