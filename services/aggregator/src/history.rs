@@ -22,6 +22,7 @@ mod commit;
 mod damage;
 mod fresh;
 mod hot;
+mod inventory;
 mod journal;
 mod keeper;
 mod keys;

@@ -98,6 +98,12 @@ impl Keeper {
         let began = (self.now)().instant;
         let sealed = partition.found.sealed(&self.shared.dir);
         let mut damaged = 0;
+        if hot.is_damaged() {
+            // Where ids mean other keys elsewhere nothing is guessed.
+            let name = |id| self.shared.keys.by_id(id).filter(|_| partition.aliases.is_empty());
+            let unknown = hot.name_again(name)?;
+            self.shared.telemetry.history.damaged("block", unknown);
+        }
         let written = self.write(&partition.found, |writer| {
             hot.for_each_key(|id, space, key| {
                 if self.shared.is_stopping() {
@@ -107,7 +113,9 @@ impl Keeper {
                 damaged += self.copy(partition, id, i64::MIN, writer)?;
                 Ok(())
             })?;
-            Ok(hot.stats().written_ms)
+            // What was lost may have been written later than what is left.
+            let written_ms = if hot.is_damaged() { (self.now)().wall_ms } else { hot.stats().written_ms };
+            Ok(written_ms.max(partition.found.begun_ms))
         });
         let segment = match written {
             // The raw form is whole still.
@@ -119,7 +127,7 @@ impl Keeper {
             .partitions
             .put(Partition::new(sealed, Store::Sealed(segment)).with_aliases(partition.aliases.clone()));
         // Somebody may still get out of it what we could not.
-        hot.ends(if damaged == 0 { End::Goes } else { End::Aside(self.shared.dir.clone()) });
+        hot.ends(if damaged == 0 && !hot.is_damaged() { End::Goes } else { End::Aside(self.shared.dir.clone()) });
         tracing::info!(partition = partition.number(), points = summary.points, series = summary.series, bytes = summary.file_bytes, took = ?((self.now)().instant - began), "partition sealed");
         Ok(())
     }

@@ -86,6 +86,12 @@ impl History {
         }
     }
 
+    /// All damage that was met.
+    #[cfg(test)]
+    pub(crate) fn damage_total(&self) -> u64 {
+        ["partition", "block", "journal"].iter().map(|what| self.damage.with_label_values(&[what]).get()).sum()
+    }
+
     /// A partition's time was over.
     pub(crate) fn expired(&self) {
         self.expired.inc();
