@@ -17,6 +17,7 @@ use super::partitions::{Found, Kind, Partition, Store};
 use super::point::Point;
 use super::sealed::{Segment, SeriesHead, Writer};
 use super::start;
+use super::wall::Wall;
 use crate::fleet::Moment;
 
 /// How often it looks.
@@ -33,6 +34,8 @@ pub(super) struct Keeper {
     /// To the writer, whose end does not wait for this.
     pub(super) messages: mpsc::WeakSender<Message>,
     pub(super) now: fn() -> Moment,
+    /// Whether what is over may be removed.
+    pub(super) wall: Wall,
     /// Partitions with which something failed, and when.
     pub(super) failed: HashMap<u64, Instant>,
 }
@@ -55,6 +58,7 @@ impl Keeper {
     pub(super) fn tend(&mut self, now: Moment) {
         self.ask(Message::Tick);
         self.failed.retain(|_, at| now.instant.saturating_duration_since(*at) < AGAIN_AFTER);
+        let is_clock_right = self.wall.is_trusted(now);
         let list = self.shared.partitions.now();
         // The newest is the writer's, unless it was sealed before this start.
         let is_written = list.last().is_some_and(|newest| newest.found.kind == Kind::Raw);
@@ -69,6 +73,7 @@ impl Keeper {
             }
             let outcome = match &partition.store {
                 Store::Raw(hot) => self.seal(partition, hot),
+                Store::Sealed(_) if !is_clock_right => Ok(()),
                 Store::Sealed(segment) => self.expire(partition, segment, now).map(|is_over| is_any_over |= is_over),
                 Store::Unavailable => {
                     start::open(&self.shared, &partition.found);
@@ -113,9 +118,10 @@ impl Keeper {
                 damaged += self.copy(partition, id, i64::MIN, writer)?;
                 Ok(())
             })?;
-            // What was lost may have been written later than what is left.
-            let written_ms = if hot.is_damaged() { (self.now)().wall_ms } else { hot.stats().written_ms };
-            Ok(written_ms.max(partition.found.begun_ms))
+            // Now, as the clock may have been wrong when it was written, and as what was lost may have
+            // been written later than what is left: rather too long than too short.
+            let ended_ms = partition.found.begun_ms.max((self.now)().wall_ms);
+            Ok(hot.stats().written_ms.max(ended_ms))
         });
         let segment = match written {
             // The raw form is whole still.

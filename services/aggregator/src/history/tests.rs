@@ -1,6 +1,8 @@
 //! The history through its interface.
 
+mod clock;
 mod damage;
+mod model;
 
 use super::partitions::Kind;
 use super::*;

@@ -239,3 +239,36 @@ fn run(sample: Sample, cases: Vec<(PathBuf, Harm)>) {
     }
     assert!(failed.is_empty(), "{} of {}:\n{}", failed.len(), cases.len(), failed.join("\n"));
 }
+
+#[tokio::test]
+async fn a_table_that_is_damaged_while_it_is_used_is_passed_over_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path(), rules());
+    let mut batch = history.batch().await;
+    (0..2000).for_each(|ts| batch.put(&format!("k{}", ts % 4), ts as f64, ts).unwrap());
+    history.commit(batch).await.unwrap();
+    if let Store::Raw(hot) = &history.shared.partitions.get(1).unwrap().store {
+        hot.flush();
+    }
+    history.close();
+    drop(history);
+    let history = open(dir.path(), Rules { partition_span: Duration::ZERO, ..rules() });
+    let raw = history.shared.partitions.get(1).unwrap().found.path.clone();
+    for table in fs::read_dir(raw.join("keyspaces/1/tables")).unwrap() {
+        let path = table.unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        let (from, to) = (bytes.len() / 4, bytes.len() / 2);
+        bytes[from..to].iter_mut().step_by(50).for_each(|byte| *byte ^= 0x55);
+        fs::write(&path, bytes).unwrap();
+    }
+    let found = read(&history, What::Puts);
+    assert!(found.len() < 2000 && found.iter().all(|(_, ts, value)| *value == *ts as f64), "{}", found.len());
+    assert!(!found.is_empty() && history.shared.telemetry.history.damage_total() > 0);
+    put(&history, &[("k0", 5000, 1.5)]).await.unwrap();
+    tend(&history, moment());
+    assert_eq!(kinds(&history), [Kind::Sealed, Kind::Raw]);
+    assert_eq!(read(&history, What::Puts).len(), found.len() + 1, "what could be read stays");
+    let aside: Vec<_> = fs::read_dir(dir.path().join("damaged")).unwrap().collect();
+    assert_eq!(aside.len(), 1);
+    assert!(!raw.exists());
+}
