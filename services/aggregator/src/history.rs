@@ -10,18 +10,20 @@
 //!   starts. In a sealed partition it costs the block that is damaged.
 //! - A full disk is answered with an error, and nothing has to be restarted when there is room again.
 //! - A point is kept at least for `FLEETGAUGE_RETENTION` after it was last written, and after its
-//!   own timestamp.
+//!   own timestamp; a clock that jumps is believed after a day.
 //! - Reading takes little memory, however long the answer.
 //!
 //! Reading order: [`point`], `keys` (which there are), `hot` (a partition that is written to),
+//! `inventory` and `journal` (is it what was written?),
 //! `sealed` (one that is over), `partitions` (all of them), `commit` (the one writer), `keeper` (what
-//! happens when nobody asks), `rows` (reading), `fresh` (what the page
+//! happens when nobody asks), `wall` (whether the clock is right), `rows` (reading), `fresh` (what the page
 //! shows). Nothing outside of this folder touches its files.
 
 mod commit;
 mod damage;
 mod fresh;
 mod hot;
+mod inventory;
 mod journal;
 mod keeper;
 mod keys;
@@ -30,6 +32,7 @@ pub mod point;
 mod rows;
 mod sealed;
 mod start;
+mod wall;
 
 use std::collections::HashMap;
 use std::io;
@@ -53,6 +56,7 @@ pub use self::keys::{Key, NoRoom, Space};
 use self::partitions::{Found, Partitions};
 pub use self::point::Point;
 pub use self::rows::{Rows, What};
+use self::wall::Wall;
 use crate::fleet::Moment;
 use crate::telemetry::Telemetry;
 
@@ -232,8 +236,13 @@ impl History {
         });
         let committer = start::start(&shared, now)?;
         let (messages, queue) = mpsc::channel(QUEUE_MAX);
-        let keeper =
-            Keeper { shared: Arc::clone(&shared), messages: messages.downgrade(), now, failed: HashMap::new() };
+        let keeper = Keeper {
+            shared: Arc::clone(&shared),
+            messages: messages.downgrade(),
+            now,
+            wall: Wall::default(),
+            failed: HashMap::new(),
+        };
         let keeper = Arc::new(Mutex::new(keeper));
         let of_thread = Arc::clone(&keeper);
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());

@@ -3,6 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 mod common;
+#[path = "process/crash.rs"]
+mod crash;
+#[path = "process/disk.rs"]
+mod disk;
+#[path = "process/lines.rs"]
+mod lines;
+#[path = "process/refusals.rs"]
+mod refusals;
+#[path = "process/syncs.rs"]
+mod syncs;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

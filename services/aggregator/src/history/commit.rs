@@ -191,11 +191,11 @@ impl Committer {
     /// time is over.
     fn begin_when_due(&mut self, now: Moment) -> Result<(), PutError> {
         let rules = &self.shared.rules;
-        let span_ms = i64::try_from(rules.partition_span.as_millis()).unwrap_or(i64::MAX);
+        let span_ms = u64::try_from(rules.partition_span.as_millis()).unwrap_or(u64::MAX);
         if let Some(current) = &self.current {
             let Some(hot) = &current.hot else { return Ok(()) };
-            // A clock that was set back leaves the partition as it is.
-            let is_over = now.wall_ms.saturating_sub(current.found.begun_ms) >= span_ms;
+            // Also when the clock was set back by as much: what was begun years ahead would not end.
+            let is_over = now.wall_ms.abs_diff(current.found.begun_ms) >= span_ms;
             if !is_over && hot.stats().points < rules.partition_points_max {
                 return Ok(());
             }

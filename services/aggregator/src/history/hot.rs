@@ -7,13 +7,15 @@
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::damage::{self, Failure};
-use super::journal;
+use super::inventory;
+use super::journal::{self, Mended};
 use super::keys::{Key, Space};
 use super::partitions;
 use super::point::Point;
@@ -86,6 +88,10 @@ pub(super) struct Hot {
     keys: Keyspace,
     meta: Keyspace,
     stats: Mutex<Stats>,
+    /// It is marked as one in which something was stored.
+    is_used: AtomicBool,
+    /// Something that was stored in it was lost.
+    is_damaged: bool,
     /// Dropped last, when the database has closed its files.
     folder: Folder,
 }
@@ -116,8 +122,8 @@ impl std::fmt::Debug for Hot {
 /// What was found when a partition was opened.
 pub(super) struct Opened {
     pub(super) hot: Hot,
-    /// Bytes at the ends of journals that could not be read and were cut.
-    pub(super) cut_bytes: u64,
+    /// Its journals, which were mended.
+    pub(super) mended: Mended,
 }
 
 impl Hot {
@@ -126,23 +132,24 @@ impl Hot {
     /// # Errors
     /// When the system refuses, or when it is damaged: the two differ in what is to be done.
     pub(super) fn open(dir: &Path) -> Result<Opened, Failure> {
-        let before = journal::used(dir)?;
-        if before.is_unfinished {
-            // A crash while it was made: nothing was ever acknowledged in it.
-            std::fs::remove_dir_all(dir)?;
-        }
-        let hot = damage::catch(|| Self::open_database(dir))?;
-        let cut_bytes = journal::cut(&before)?;
-        Ok(Opened { hot, cut_bytes })
+        let mended = journal::mend(dir)?;
+        let is_used = inventory::check(dir, &mended)?;
+        let is_damaged = journal::is_marked(dir)?;
+        let hot = damage::catch(|| Self::open_database(dir, is_used, is_damaged))?;
+        Ok(Opened { hot, mended })
     }
 
-    fn open_database(dir: &Path) -> Result<Self, Failure> {
+    fn open_database(dir: &Path, is_used: bool, is_damaged: bool) -> Result<Self, Failure> {
         let database = Database::builder(dir)
             .cache_size(CACHE_BYTES)
             .max_cached_files(Some(OPEN_FILES))
             .manual_journal_persist(true)
             .worker_threads(1)
             .open()?;
+        // It would make them anew, empty.
+        if is_used && !["points", "keys", "meta"].iter().all(|name| database.keyspace_exists(name)) {
+            return Err(Failure::Damaged("a part of it is gone".to_owned()));
+        }
         let options = || KeyspaceCreateOptions::default().manual_journal_persist(true);
         let points = database.keyspace("points", || {
             // Points are read in ranges, which filters do not help with.
@@ -153,14 +160,44 @@ impl Hot {
         let meta = database.keyspace("meta", options)?;
         let stats = match meta.get("stats")? {
             Some(bytes) => Stats::from_bytes(&bytes).ok_or_else(|| Failure::Damaged("its stats".to_owned()))?,
+            None if is_used => return Err(Failure::Damaged("what was stored in it is gone".to_owned())),
             None => Stats::NONE,
         };
         let folder = Folder { dir: dir.to_owned(), end: Mutex::new(End::Stays) };
-        Ok(Self { database, points, keys, meta, stats: Mutex::new(stats), folder })
+        let is_used = AtomicBool::new(is_used);
+        Ok(Self { database, points, keys, meta, stats: Mutex::new(stats), is_used, is_damaged, folder })
     }
 
     pub(super) fn stats(&self) -> Stats {
         *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names the keys whose names were lost with a damaged place, while points of them were not; gives
+    /// the number of those of which `name` knows nothing either.
+    pub(super) fn name_again(&self, name: impl Fn(u64) -> Option<Arc<Key>>) -> Result<u64, Failure> {
+        let mut batch = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), 0);
+        let mut unknown = 0;
+        let mut from = Some(0);
+        while let Some(id) = from {
+            let Some(entry) = self.points.range(address(id, i64::MIN)..).next() else { break };
+            let (key, _) = entry.into_inner()?;
+            let id = key.first_chunk().copied().map(u64::from_be_bytes);
+            let id = id.ok_or_else(|| Failure::Damaged("a point".to_owned()))?;
+            if self.keys.get(id.to_be_bytes())?.is_none() {
+                match name(id) {
+                    Some(key) => batch.insert(&self.keys, id.to_be_bytes(), head(&key)),
+                    None => unknown += 1,
+                }
+            }
+            from = id.checked_add(1);
+        }
+        batch.commit()?;
+        Ok(unknown)
+    }
+
+    /// Was something lost that was stored in it?
+    pub(super) fn is_damaged(&self) -> bool {
+        self.is_damaged
     }
 
     /// Stores these, whole or not at all; with `sync` they are on the disk when it returns. No two
@@ -183,6 +220,10 @@ impl Hot {
         }
         batch.insert(&self.meta, "stats", stats.to_bytes());
         batch.commit()?;
+        if !self.is_used.load(Ordering::Relaxed) {
+            inventory::mark_used(&self.folder.dir)?;
+            self.is_used.store(true, Ordering::Relaxed);
+        }
         *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
         writes.iter().for_each(|write| write.key.is_in(number));
         Ok(())
@@ -233,6 +274,14 @@ impl Hot {
             each(id, space, text)?;
         }
         Ok(())
+    }
+
+    /// Writes what is in memory to tables.
+    #[cfg(test)]
+    pub(super) fn flush(&self) {
+        for keyspace in [&self.points, &self.keys, &self.meta] {
+            keyspace.rotate_memtable_and_wait().expect("a disk that takes it");
+        }
     }
 
     /// Decides what becomes of its folder when nobody uses it any more.

@@ -17,6 +17,7 @@ use super::partitions::{Found, Kind, Partition, Store};
 use super::point::Point;
 use super::sealed::{Segment, SeriesHead, Writer};
 use super::start;
+use super::wall::Wall;
 use crate::fleet::Moment;
 
 /// How often it looks.
@@ -33,6 +34,8 @@ pub(super) struct Keeper {
     /// To the writer, whose end does not wait for this.
     pub(super) messages: mpsc::WeakSender<Message>,
     pub(super) now: fn() -> Moment,
+    /// Whether what is over may be removed.
+    pub(super) wall: Wall,
     /// Partitions with which something failed, and when.
     pub(super) failed: HashMap<u64, Instant>,
 }
@@ -55,6 +58,7 @@ impl Keeper {
     pub(super) fn tend(&mut self, now: Moment) {
         self.ask(Message::Tick);
         self.failed.retain(|_, at| now.instant.saturating_duration_since(*at) < AGAIN_AFTER);
+        let is_clock_right = self.wall.is_trusted(now);
         let list = self.shared.partitions.now();
         // The newest is the writer's, unless it was sealed before this start.
         let is_written = list.last().is_some_and(|newest| newest.found.kind == Kind::Raw);
@@ -69,6 +73,7 @@ impl Keeper {
             }
             let outcome = match &partition.store {
                 Store::Raw(hot) => self.seal(partition, hot),
+                Store::Sealed(_) if !is_clock_right => Ok(()),
                 Store::Sealed(segment) => self.expire(partition, segment, now).map(|is_over| is_any_over |= is_over),
                 Store::Unavailable => {
                     start::open(&self.shared, &partition.found);
@@ -98,6 +103,12 @@ impl Keeper {
         let began = (self.now)().instant;
         let sealed = partition.found.sealed(&self.shared.dir);
         let mut damaged = 0;
+        if hot.is_damaged() {
+            // Where ids mean other keys elsewhere nothing is guessed.
+            let name = |id| self.shared.keys.by_id(id).filter(|_| partition.aliases.is_empty());
+            let unknown = hot.name_again(name)?;
+            self.shared.telemetry.history.damaged("block", unknown);
+        }
         let written = self.write(&partition.found, |writer| {
             hot.for_each_key(|id, space, key| {
                 if self.shared.is_stopping() {
@@ -107,7 +118,10 @@ impl Keeper {
                 damaged += self.copy(partition, id, i64::MIN, writer)?;
                 Ok(())
             })?;
-            Ok(hot.stats().written_ms)
+            // Now, as the clock may have been wrong when it was written, and as what was lost may have
+            // been written later than what is left: rather too long than too short.
+            let ended_ms = partition.found.begun_ms.max((self.now)().wall_ms);
+            Ok(hot.stats().written_ms.max(ended_ms))
         });
         let segment = match written {
             // The raw form is whole still.
@@ -119,7 +133,7 @@ impl Keeper {
             .partitions
             .put(Partition::new(sealed, Store::Sealed(segment)).with_aliases(partition.aliases.clone()));
         // Somebody may still get out of it what we could not.
-        hot.ends(if damaged == 0 { End::Goes } else { End::Aside(self.shared.dir.clone()) });
+        hot.ends(if damaged == 0 && !hot.is_damaged() { End::Goes } else { End::Aside(self.shared.dir.clone()) });
         tracing::info!(partition = partition.number(), points = summary.points, series = summary.series, bytes = summary.file_bytes, took = ?((self.now)().instant - began), "partition sealed");
         Ok(())
     }

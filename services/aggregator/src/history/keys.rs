@@ -122,6 +122,12 @@ impl Keys {
         self.inner.read().unwrap_or_else(PoisonError::into_inner).space(space).get(text).cloned()
     }
 
+    /// The key of this id.
+    #[must_use]
+    pub(super) fn by_id(&self, id: u64) -> Option<Arc<Key>> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner).by_id.get(&id).cloned()
+    }
+
     /// The key of this text, which becomes one if it is none. `now_us`: Unix microseconds, of which
     /// its id is made.
     ///

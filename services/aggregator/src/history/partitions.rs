@@ -23,6 +23,9 @@ const SEALING: &str = "sealing";
 /// Where damaged ones go.
 const ASIDE: &str = "damaged";
 
+/// What no key has as its id.
+pub(super) const NO_ID: u64 = u64::MAX;
+
 /// A partition, as it can be read.
 #[derive(Debug)]
 pub(super) struct Partition {
@@ -246,13 +249,28 @@ pub(super) fn find(dir: &Path) -> io::Result<Vec<Found>> {
 
 /// Moves a damaged partition where nothing reads it, but a person may.
 pub(super) fn set_aside(dir: &Path, path: &Path) -> io::Result<PathBuf> {
-    let aside = dir.join(ASIDE);
-    fs::create_dir_all(&aside)?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let free = (1..).map(|n| aside.join(if n == 1 { name.clone() } else { format!("{name}.{n}") }));
-    let to = free.into_iter().find(|path| !path.exists()).unwrap_or_else(|| aside.join(&name));
+    let to = place_aside(dir, &name)?;
     fs::rename(path, &to)?;
     Ok(to)
+}
+
+/// Keeps a file of a partition, as it is now, among what is damaged. `partition` is its folder.
+pub(super) fn copy_aside(partition: &Path, file: &Path) -> io::Result<PathBuf> {
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let dir = partition.parent().unwrap_or(partition);
+    let to = place_aside(dir, &format!("{}.{}", name(partition), name(file)))?;
+    // Whoever replaces the file afterwards leaves this one as it is. Not every disk has links.
+    fs::hard_link(file, &to).or_else(|_| fs::copy(file, &to).map(|_| ()))?;
+    Ok(to)
+}
+
+/// A name that is free among what is damaged.
+fn place_aside(dir: &Path, name: &str) -> io::Result<PathBuf> {
+    let aside = dir.join(ASIDE);
+    fs::create_dir_all(&aside)?;
+    let mut names = (1..).map(|n| aside.join(if n == 1 { name.to_owned() } else { format!("{name}.{n}") }));
+    Ok(names.find(|path| !path.exists()).unwrap_or_else(|| aside.join(name)))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::commit::{Committer, Current};
 use super::damage::{self, Failure};
 use super::hot::Hot;
+use super::journal::Mended;
 use super::keys::Space;
 use super::partitions::{self, Found, Kind, Partition, Store};
 use super::sealed::Segment;
@@ -24,22 +25,33 @@ const VERSION_FILE: &str = "version";
 pub(super) fn check_version(dir: &Path) -> Result<(), OpenError> {
     fs::create_dir_all(dir)?;
     let path = dir.join(VERSION_FILE);
-    match fs::read_to_string(&path) {
-        Ok(text) => match text.trim().parse::<u32>() {
-            Ok(version) if version > VERSION => return Err(OpenError::Newer(version, VERSION)),
-            Ok(_) => return Ok(()),
+    match fs::read(&path) {
+        Ok(text) => match parse_version(&text) {
+            Some(version) if version > VERSION => return Err(OpenError::Newer(version, VERSION)),
+            Some(_) => return Ok(()),
             // A torn or damaged mark must not cost what it stands beside: it is written anew.
-            Err(_) => tracing::warn!(file = %path.display(), "the version of the history cannot be read"),
+            None => tracing::warn!(file = %path.display(), "the version of the history cannot be read"),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error.into()),
     }
     let temporary = dir.join(format!("{VERSION_FILE}.new"));
-    fs::write(&temporary, format!("{VERSION}\n"))?;
+    fs::write(&temporary, version_text(VERSION))?;
     fs::File::open(&temporary)?.sync_all()?;
     fs::rename(&temporary, &path)?;
     sync_dir(dir)?;
     Ok(())
+}
+
+/// A version as it is written: with a checksum, so that damage does not look like a newer one.
+fn version_text(version: u32) -> String {
+    let version = version.to_string();
+    format!("{version} {:08x}\n", crc32fast::hash(version.as_bytes()))
+}
+
+fn parse_version(text: &[u8]) -> Option<u32> {
+    let version = std::str::from_utf8(text).ok()?.split_once(' ')?.0.parse().ok()?;
+    (version_text(version).as_bytes() == text).then_some(version)
 }
 
 /// Makes what was made or renamed in a directory last. Windows has no such call.
@@ -71,6 +83,8 @@ pub(super) fn open(shared: &Shared, found: &Found) -> Option<Arc<Hot>> {
         let key = shared.keys.restore(space, text, id, found.number);
         if key.id != id {
             aliases.insert(key.id, id);
+            // The id that it has here may be another key's elsewhere, which is not in here by it.
+            aliases.entry(id).or_insert(partitions::NO_ID);
         }
     };
     let opened = match found.kind {
@@ -104,12 +118,21 @@ fn open_raw(shared: &Shared, found: &Found, mut take: impl FnMut(u64, Space, &st
             Ok(())
         })
     })?;
-    if opened.cut_bytes > 0 {
+    let Mended { torn_bytes, lost_bytes, .. } = opened.mended;
+    if torn_bytes > 0 {
         shared.telemetry.history.damaged("journal", 1);
         tracing::warn!(
             partition = found.number,
-            bytes = opened.cut_bytes,
+            bytes = torn_bytes,
             "the end of a journal could not be read and was cut: after a crash that is what was not acknowledged yet, else points are lost"
+        );
+    }
+    if lost_bytes > 0 {
+        shared.telemetry.history.damaged("journal", 1);
+        tracing::error!(
+            partition = found.number,
+            bytes = lost_bytes,
+            "a journal of the history is damaged: the points of the damaged places are lost, the file as it was is set aside"
         );
     }
     Ok(Store::Raw(Arc::new(opened.hot)))

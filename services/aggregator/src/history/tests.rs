@@ -1,5 +1,9 @@
 //! The history through its interface.
 
+mod clock;
+mod damage;
+mod model;
+
 use super::partitions::Kind;
 use super::*;
 use crate::link::moment;
@@ -148,7 +152,8 @@ async fn writers_share_syncs_and_each_alone_has_its_own() {
 async fn a_newer_version_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path(), rules()).close();
-    std::fs::write(dir.path().join("version"), "2\n").unwrap();
+    let version = format!("2 {:08x}\n", crc32fast::hash(b"2"));
+    std::fs::write(dir.path().join("version"), version).unwrap();
     let telemetry = Arc::new(Telemetry::new(1).unwrap());
     let error = History::open(dir.path(), rules(), telemetry, moment).unwrap_err();
     assert!(matches!(error, OpenError::Newer(2, 1)), "{error}");

@@ -106,6 +106,12 @@ impl History {
         self.reads_aborted.with_label_values(&[reason]).get()
     }
 
+    /// All damage that was met.
+    #[cfg(test)]
+    pub(crate) fn damage_total(&self) -> u64 {
+        ["partition", "block", "journal"].iter().map(|what| self.damage.with_label_values(&[what]).get()).sum()
+    }
+
     /// A partition's time was over.
     pub(crate) fn expired(&self) {
         self.expired.inc();

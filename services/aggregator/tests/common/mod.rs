@@ -6,10 +6,18 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
+/// The binary.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_aggregator");
+
 /// The binary, without settings of this environment.
-#[expect(clippy::disallowed_methods, reason = "the test runs the binary")]
 pub fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_aggregator"));
+    program(BINARY)
+}
+
+/// A program, without settings of this environment.
+#[expect(clippy::disallowed_methods, reason = "the test runs the binary")]
+pub fn program(name: &str) -> Command {
+    let mut command = Command::new(name);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FLEETGAUGE_")) {
         command.env_remove(name);
     }
@@ -26,19 +34,22 @@ pub struct Running {
 
 /// Starts the binary on free ports, with these settings.
 pub fn start(pairs: &[(&str, &str)]) -> Running {
-    let mut command = command();
+    let (child, listening) = listen(command().envs(pairs.iter().copied()));
+    let address = |name: &str| listening[name].as_str().unwrap().parse().unwrap();
+    Running { child, http: address("http"), link: address("link") }
+}
+
+/// Starts the binary, or what runs it, on free ports; gives what it says about where it listens.
+pub fn listen(command: &mut Command) -> (Child, serde_json::Value) {
     for name in ["FLEETGAUGE_HTTP_LISTEN", "FLEETGAUGE_LINK_LISTEN", "FLEETGAUGE_LINE_LISTEN"] {
         command.env(name, "127.0.0.1:0");
     }
-    command.envs(pairs.iter().copied()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
     let listening = log.by_ref().map(Result::unwrap).find(|line| line.contains("\"listening\"")).expect("it listens");
-    let listening: serde_json::Value = serde_json::from_str(&listening).unwrap();
     // The pipe must not fill up.
     std::thread::spawn(move || log.for_each(drop));
-    let address = |name: &str| listening[name].as_str().unwrap().parse().unwrap();
-    Running { child, http: address("http"), link: address("link") }
+    (child, serde_json::from_str(&listening).unwrap())
 }
 
 impl Drop for Running {
