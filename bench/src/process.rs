@@ -80,6 +80,13 @@ impl Service {
         self.child.id()
     }
 
+    /// What is found in one of the last lines of its log, the newest first.
+    #[must_use]
+    pub fn logged<T>(&self, find: fn(&str) -> Option<T>) -> Option<T> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().rev().find_map(|line| find(line))
+    }
+
     /// Ends it and says how long that took.
     ///
     /// # Errors
