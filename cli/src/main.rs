@@ -1,5 +1,12 @@
 //! The `fleetgauge` command line.
 
+mod export;
+mod get;
+mod import;
+mod output;
+mod put;
+mod server;
+mod span;
 mod up;
 
 use std::process::ExitCode;
@@ -16,14 +23,23 @@ struct Arguments {
     command: Command,
 }
 
+// What each does is said at its own options: words here would hide the longer ones there.
 #[derive(Subcommand)]
 enum Command {
-    /// Run an aggregator and some agents in this process, for a first look.
     Up(up::Up),
+    Put(put::Put),
+    Get(get::Get),
+    Import(import::Import),
+    Export(export::Export),
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
-        Command::Up(up) => up.run(),
-    }
+    let done = match Arguments::parse().command {
+        Command::Up(up) => return up.run(),
+        Command::Put(put) => put.run(),
+        Command::Get(get) => get.run(),
+        Command::Import(import) => import.run(),
+        Command::Export(export) => export.run(),
+    };
+    done.err().unwrap_or(ExitCode::SUCCESS)
 }

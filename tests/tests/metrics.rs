@@ -8,6 +8,13 @@ use tests::Hub;
 
 const HEAD: &str = include_str!("metrics/head.md");
 
+const PUT_HEAD: &str = "
+## What programs put
+
+`instance` is the longest name of a known agent that the key begins with, before a dot, else what stands before the first dot; `name` is the rest. A key with nothing before its first dot, nothing behind it, or no dot has a `name` only. There is no `job`: Prometheus adds its own, and its `instance` where a key has none. A key is shown until it was not put for `FLEETGAUGE_PUT_EXPIRY`.
+
+";
+
 const AGENT_HEAD: &str = "
 ## About the agent, sent by itself
 
@@ -96,6 +103,9 @@ async fn document() -> String {
             (family.name, if kind == "counter" { "counter" } else { "gauge" }, family.labels.to_owned(), family.help)
         }),
     );
+    text.push_str(PUT_HEAD);
+    let put = aggregator::page::put::PUT;
+    table(&mut text, std::iter::once((put.name, "gauge", put.labels.to_owned(), put.help)));
     text.push_str(AGENT_HEAD);
     // The golden page leaves out the labels that no two hosts share; this host has them.
     let mut here = families(&page_of_an_agent().await);

@@ -49,11 +49,12 @@ fn document() -> String {
 
 type Group = (&'static str, fn(&Known) -> bool);
 
-const GROUPS: [Group; 4] = [
+const GROUPS: [Group; 5] = [
     ("Agent", |known| known.used_by == "agent" && !is_filter(known)),
     ("What the agent's collectors show", |known| known.used_by == "agent" && is_filter(known)),
     ("Aggregator", |known| known.used_by == "aggregator"),
-    ("Every program", |known| !["agent", "aggregator"].contains(&known.used_by)),
+    ("Command line", |known| known.used_by == "cli"),
+    ("Every program", |known| !["agent", "aggregator", "cli"].contains(&known.used_by)),
 ];
 
 fn is_filter(known: &Known) -> bool {

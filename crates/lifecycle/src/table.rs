@@ -293,7 +293,12 @@ pub const TABLE: &[Known] = &[
         "room that the history leaves on its disk: with less it refuses points until there is more",
     ),
     known("FLEETGAUGE_HTTP", "http://127.0.0.1:9400", "–", "where the command line asks for agents; reserved"),
-    known("FLEETGAUGE_SERVER", "127.0.0.1:8888", "–", "where the command line puts and gets; reserved"),
+    known(
+        "FLEETGAUGE_SERVER",
+        "127.0.0.1:8888",
+        "cli",
+        "where the command line puts and gets: `host:port`; the option `--server` goes before it",
+    ),
     known(
         "FLEETGAUGE_LOG",
         "info",

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::accept::Slots;
 use crate::data_dir::DataDir;
 use crate::fleet::known::{KnownAgent, KnownFile};
 use crate::fleet::room::Room;
@@ -91,7 +93,7 @@ impl App {
     /// # Errors
     /// When an address or the data directory cannot be used.
     pub async fn bind(settings: Settings) -> Result<Self, BindError> {
-        let telemetry = Arc::new(Telemetry::new(settings.connections_max)?);
+        let telemetry = Arc::new(Telemetry::new(settings.connections_max.min(settings.files_max))?);
         let fleet = Arc::new(Fleet::new(Rules {
             job: settings.job.clone(),
             tombstone: settings.tombstone,
@@ -119,6 +121,7 @@ impl App {
             }
         };
         let buffers = Room::new(settings.receive_buffer);
+        let history = kept.as_ref().map(|kept| Arc::clone(&kept.history));
         let shared = Arc::new(Shared {
             fleet,
             name: settings.name.clone(),
@@ -126,11 +129,12 @@ impl App {
             text: Room::new(settings.declared_max),
             telemetry,
             warnings: Quota::new(100, Duration::from_secs(10)),
-            history: kept.as_ref().map(|kept| Arc::clone(&kept.history)),
+            vitals: history.clone().filter(|_| settings.record_vitals),
+            history,
         });
         // Before any agent can come: the aggregator's own families are its own.
         let context = Arc::new(http::Context::new(Arc::clone(&shared), settings.scrapes_max));
-        shared.telemetry.lines.set_connections_max(settings.line_connections_max);
+        shared.telemetry.lines.set_connections_max(settings.line_connections_max.min(settings.files_max));
         let lines = Arc::new(Lines::new(Arc::clone(&shared)));
         Ok(Self { settings, http, link, line, lines, shared, context, kept })
     }
@@ -169,12 +173,15 @@ impl App {
         let mut parts = JoinSet::new();
         let (of_link, of_house) = (Arc::clone(&shared), Arc::clone(&shared));
         let (stop_link, stop_line, stop_house) = (stopping.clone(), stopping.clone(), stopping.clone());
+        let files = Arc::new(Semaphore::new(settings.files_max.min(Semaphore::MAX_PERMITS)));
+        let link_slots = Slots::new(settings.connections_max, "FLEETGAUGE_MAX_CONNECTIONS", &files);
+        let line_slots = Slots::new(settings.line_connections_max, "FLEETGAUGE_MAX_LINE_CONNECTIONS", &files);
         parts.spawn(async move {
-            accept::link(link, settings.connections_max, of_link, stop_link).await;
+            accept::link(link, link_slots, of_link, stop_link).await;
             "link"
         });
         parts.spawn(async move {
-            accept::lines(line, settings.line_connections_max, lines, stop_line).await;
+            accept::lines(line, line_slots, lines, stop_line).await;
             "put/get"
         });
         parts.spawn(async move {

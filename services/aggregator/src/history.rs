@@ -133,6 +133,14 @@ impl From<&Failure> for PutError {
 #[error("the history cannot be read now: {0}")]
 pub struct ReadError(String);
 
+impl ReadError {
+    /// One for tests of what becomes of it.
+    #[cfg(test)]
+    pub(crate) fn of(why: &str) -> Self {
+        Self(why.to_owned())
+    }
+}
+
 /// Why a history cannot be used at all.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -283,6 +291,9 @@ impl History {
             }
         }
         self.shared.telemetry.history.refused(refused.1.reason(), refused.0);
+        if writes.is_empty() {
+            return Err(refused.1);
+        }
         let (done, answer) = oneshot::channel();
         let count = writes.len() as u64;
         let sent = match self.messages() {
@@ -376,4 +387,4 @@ impl Batch<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,6 +3,7 @@
 
 mod api;
 mod crowd;
+mod history;
 mod negotiate;
 mod patient;
 mod serve;
@@ -20,7 +21,10 @@ use warp::reply::Response as Reply;
 use warp::{Filter, Rejection, Reply as _};
 
 use self::crowd::{Activity, Busy};
+use self::history::Readers;
 pub use self::serve::thread;
+use crate::fleet::Moment;
+use crate::fleet::agent::Shown;
 use crate::link::{Shared, moment};
 use crate::page::Page;
 use crate::page::buffers::Buffers;
@@ -48,9 +52,11 @@ pub struct Context {
     agent_slots: Slots,
     /// What pages are written into.
     buffers: Buffers,
+    /// Who reads the history.
+    readers: Readers,
 }
 
-/// So many pages at the same time.
+/// So many answers at the same time.
 #[derive(Debug)]
 struct Slots {
     free: Arc<Semaphore>,
@@ -74,7 +80,7 @@ impl Context {
     pub fn new(shared: Arc<Shared>, scrapes_max: usize) -> Self {
         let own = Own::new(shared.fleet.families_shared(), &shared.telemetry.gather(Levels::default()));
         let (fleet_slots, agent_slots) = (Slots::new(scrapes_max), Slots::new(AGENT_PAGES_MAX));
-        Self { shared, own, fleet_slots, agent_slots, buffers: Buffers::default() }
+        Self { shared, own, fleet_slots, agent_slots, buffers: Buffers::default(), readers: Readers::new() }
     }
 
     fn answered(&self, path: &'static str, reply: Reply) -> Reply {
@@ -92,17 +98,19 @@ pub(in crate::http) fn routes(
         let context = Arc::clone(&context);
         warp::any().map(move || Arc::clone(&context))
     };
+    let busy = {
+        let activity = activity.clone();
+        warp::any().map(move || activity.is_busy())
+    };
     let metrics = warp::path!("metrics")
         .and(warp::get())
         .and(warp::query::<HashMap<String, String>>())
         .and(header::<String>("accept"))
         .and(header::<String>("accept-encoding"))
         .and(with.clone())
-        .and({
-            let activity = activity.clone();
-            warp::any().map(move || activity.is_busy())
-        })
+        .and(busy.clone())
         .then(metrics);
+    let history = history::routes(with.clone(), busy.clone());
     let agents = warp::path!("api" / "v1" / "agents").and(warp::get()).and(with.clone()).then(agents);
     let targets = warp::path!("api" / "v1" / "targets")
         .and(warp::get())
@@ -136,6 +144,8 @@ pub(in crate::http) fn routes(
         .or(agents)
         .unify()
         .or(targets)
+        .unify()
+        .or(history)
         .unify()
         .or(index)
         .unify();
@@ -273,8 +283,22 @@ fn page(query: &HashMap<String, String>, context: &Context) -> Result<Page, (Sta
     let registry = context.shared.telemetry.gather(levels);
     let mut sets =
         vec![context.own.registry(&registry), context.own.agents(&views, &fleet.rules().job, &context.shared.name)];
+    sets.extend(puts(context, now));
     sets.extend(views.into_iter().flat_map(|view| view.shown));
     Ok(Page::new(sets))
+}
+
+/// What programs put a short while ago.
+fn puts(context: &Context, now: Moment) -> Option<Shown> {
+    let shared = &context.shared;
+    let puts = shared.history.as_ref()?.fresh(now.instant);
+    if puts.is_empty() {
+        return None;
+    }
+    let agents = shared.fleet.names().into_iter().collect();
+    let (shown, hidden) = context.own.puts(&puts, &agents);
+    shared.telemetry.history.put_series_hidden.inc_by(hidden);
+    Some(shown)
 }
 
 /// `GET /`: links, nothing more.
@@ -283,5 +307,6 @@ const INDEX: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Fle
 <li><a href=/metrics>/metrics</a>: the whole fleet, for Prometheus; <code>?agent=NAME</code>: one agent
 <li><a href=/api/v1/agents>/api/v1/agents</a>: who is there, as JSON
 <li><a href=/api/v1/targets>/api/v1/targets</a>: one target per agent, for http_sd_configs
+<li><a href=/api/v1/keys>/api/v1/keys</a>: what is in the history; <code>/api/v1/history?key=KEY</code>: its points
 <li><a href=/healthz>/healthz</a>, <a href=/readyz>/readyz</a>
 </ul></html>\n";

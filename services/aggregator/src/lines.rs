@@ -92,16 +92,13 @@ where
 
 /// Says that there is no room, and closes. It fits into any socket's buffer, so nothing waits for
 /// the peer here.
-pub(crate) fn turn_away(stream: &tokio::net::TcpStream, lines: &Lines, connections_max: usize) {
-    let text = format!(
-        "{connections_max} connections are open, FLEETGAUGE_MAX_LINE_CONNECTIONS of the aggregator allows no more"
-    );
+pub(crate) fn turn_away(stream: &tokio::net::TcpStream, lines: &Lines, why: &str) {
     lines.telemetry().closed("refused");
     if lines.shared.may_warn() {
-        tracing::warn!(connections = connections_max, "put/get connection refused: too many are open");
+        tracing::warn!(reason = why, "put/get connection refused");
     }
     let mut reply = Vec::new();
-    protocol::lines::write_error(&mut reply, &text);
+    protocol::lines::write_error(&mut reply, why);
     let _best_effort = stream.try_write(&reply);
 }
 

@@ -3,12 +3,14 @@
 //! This file moves bytes and waits; what a frame means is decided in [`session`], who may have a
 //! name in [`crate::fleet`]. One log line a connection says how it ended.
 
+pub mod acks;
 mod assembly;
 mod duplicates;
 mod ended;
 mod greet;
 mod incumbent;
 pub mod session;
+pub mod vitals;
 mod wire;
 
 use std::net::SocketAddr;
@@ -21,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
+use self::acks::Acks;
 use self::ended::Ended;
 pub use self::incumbent::Incumbent;
 use self::incumbent::{Heard, Inbox};
@@ -60,6 +63,8 @@ pub struct Shared {
     pub warnings: Quota,
     /// The history, where there is a data directory.
     pub history: Option<Arc<History>>,
+    /// The same, where agents' vital signs are recorded.
+    pub vitals: Option<Arc<History>>,
 }
 
 impl Shared {
@@ -87,7 +92,8 @@ where
     let ended = match greet::greet(&mut wire, peer, &shared, connection, stop.clone()).await {
         Ok((session, interval)) => {
             greeted_by = Some(session.agent().clone());
-            converse(&mut wire, session, interval, inbox, stop).await
+            let acks = Acks::new(shared.telemetry.history.unsynced_acks.clone());
+            converse(&mut wire, session, acks, interval, inbox, stop).await
         }
         Err(ended) => ended,
     };
@@ -114,12 +120,8 @@ where
 
 /// Says that there is no room, and closes. The refusal fits into any socket's buffer, so nothing
 /// waits for the peer here.
-pub(crate) fn turn_away(stream: &tokio::net::TcpStream, shared: &Shared, connections_max: usize) {
-    let ended = Ended::refused(
-        RefuseCode::Overloaded,
-        format!("{connections_max} connections are open, FLEETGAUGE_MAX_CONNECTIONS of the aggregator allows no more"),
-    )
-    .retry_after(Duration::from_secs(5));
+pub(crate) fn turn_away(stream: &tokio::net::TcpStream, shared: &Shared, why: String) {
+    let ended = Ended::refused(RefuseCode::Overloaded, why).retry_after(Duration::from_secs(5));
     shared.telemetry.link_refused(RefuseCode::Overloaded);
     shared.telemetry.link_closed(ended.reason());
     if let Some(refusal) = ended.last_word() {
@@ -133,6 +135,7 @@ pub(crate) fn turn_away(stream: &tokio::net::TcpStream, shared: &Shared, connect
 async fn converse<IO>(
     wire: &mut Wire<'_, IO>,
     mut session: Session,
+    mut acks: Acks,
     interval: Duration,
     mut inbox: Inbox,
     mut stop: Stop,
@@ -153,7 +156,7 @@ where
         if is_filled {
             is_filled = false;
             let shown = session.shown();
-            let took = take_frames(wire, &mut session);
+            let took = take_frames(wire, &mut session, &mut acks);
             if session.shown() != shown {
                 silent_at = Instant::now() + silence;
             }
@@ -175,17 +178,19 @@ where
                 Ok(()) => is_filled = true,
                 Err(ended) => break ended,
             },
+            ack = acks.next() => if let Err(ended) = wire.say(&ack).await {
+                break ended;
+            },
             heard = inbox.next() => {
                 let question = match heard {
                     Heard::Displaced(by) => break Ended::superseded(by),
                     Heard::Question(question) => question,
                 };
                 // One ping serves all who ask; who asks when many do is answered by the others' sign.
-                if questions.is_empty() {
-                    wire.queue(&ToAgent::Ping(Ping { id: 0 }));
-                    if let Err(ended) = wire.flush().await {
-                        break ended;
-                    }
+                if questions.is_empty()
+                    && let Err(ended) = wire.say(&ToAgent::Ping(Ping { id: 0 })).await
+                {
+                    break ended;
                 }
                 questions.retain(|question| !question.is_closed());
                 questions.push(question);
@@ -210,18 +215,35 @@ where
         }
     };
     session.leave(matches!(ended, Ended::Bye), moment());
+    say_last_acks(wire, &mut acks, &ended).await;
     ended
 }
 
+/// What is synced by now is acknowledged still.
+async fn say_last_acks<IO>(wire: &mut Wire<'_, IO>, acks: &mut Acks, ended: &Ended)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    while let Some(ack) = acks.ready() {
+        wire.queue(&ack);
+    }
+    // A last word takes them along; to somebody who reads nothing nothing is said.
+    if matches!(ended, Ended::Bye | Ended::Closed) {
+        let _peer_may_be_gone = wire.flush().await;
+    }
+}
+
 /// Takes in all whole frames that have arrived; gives their number.
-fn take_frames<IO>(wire: &mut Wire<'_, IO>, session: &mut Session) -> Result<usize, Ended>
+fn take_frames<IO>(wire: &mut Wire<'_, IO>, session: &mut Session, acks: &mut Acks) -> Result<usize, Ended>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut frames = 0;
     while let Some(frame) = wire.next_frame()? {
-        if let Some(answer) = session.take(frame, moment())? {
-            wire.queue(&answer);
+        if let Some(answer) = session.take(frame, moment())?
+            && let Some(due) = acks.add(answer)
+        {
+            wire.queue(&due);
         }
         frames += 1;
     }

@@ -84,18 +84,14 @@ fn fit_open_files(mut settings: Settings) -> Settings {
     const OTHERS: u64 = 700;
     let Some(files) = lifecycle::limits::raise_open_files() else { return settings };
     let room = usize::try_from(files.saturating_sub(OTHERS)).unwrap_or(usize::MAX).max(1);
-    let wanted = settings.connections_max.saturating_add(settings.line_connections_max);
-    if wanted > room {
-        // Each in the proportion in which it was asked for. (Both are at most a million.)
-        settings.connections_max = (settings.connections_max * room / wanted).max(1);
-        settings.line_connections_max = (settings.line_connections_max * room / wanted).max(1);
+    if settings.connections_max.saturating_add(settings.line_connections_max) > room {
         tracing::warn!(
             open_files = files,
-            connections = settings.connections_max,
-            line_connections = settings.line_connections_max,
-            "fewer connections than FLEETGAUGE_MAX_CONNECTIONS and FLEETGAUGE_MAX_LINE_CONNECTIONS: the system allows no more open files"
+            connections = room,
+            "fewer connections than FLEETGAUGE_MAX_CONNECTIONS and FLEETGAUGE_MAX_LINE_CONNECTIONS together: the system allows no more open files"
         );
     }
+    settings.files_max = room;
     settings
 }
 

@@ -8,6 +8,7 @@ pub mod buffers;
 pub mod encode;
 pub mod gzip;
 pub mod own;
+pub mod put;
 pub mod stream;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

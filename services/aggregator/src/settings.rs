@@ -45,6 +45,8 @@ pub struct Settings {
     pub connections_max: usize,
     /// Most connections of put/get.
     pub line_connections_max: usize,
+    /// Most connections of both together: what the system allows. No setting says it.
+    pub files_max: usize,
     /// Most names.
     pub agents_max: usize,
     /// Most series, all agents together.
@@ -59,6 +61,8 @@ pub struct Settings {
     pub receive_buffer: usize,
     /// What the history keeps to.
     pub history: Rules,
+    /// Do agents' vital signs go to the history?
+    pub record_vitals: bool,
 }
 
 impl Settings {
@@ -83,6 +87,7 @@ impl Settings {
             tombstone: tombstone(settings)?,
             connections_max: count(settings, "FLEETGAUGE_MAX_CONNECTIONS", 1_000_000)?,
             line_connections_max: count(settings, "FLEETGAUGE_MAX_LINE_CONNECTIONS", 1_000_000)?,
+            files_max: usize::MAX,
             agents_max: count(settings, "FLEETGAUGE_MAX_AGENTS", 1_000_000)?,
             series_max: count(settings, "FLEETGAUGE_MAX_SERIES", 1_000_000_000)?,
             series_per_agent_max: count(settings, "FLEETGAUGE_MAX_SERIES_PER_AGENT", 5_000_000)?,
@@ -90,6 +95,7 @@ impl Settings {
             declared_max: bytes(settings, "FLEETGAUGE_MAX_DECLARED")?,
             receive_buffer: bytes(settings, "FLEETGAUGE_RECEIVE_BUFFER")?,
             history: history(settings)?,
+            record_vitals: settings.one_of("FLEETGAUGE_RECORD_VITALS", &["on", "off"])? == "on",
         })
     }
 }
@@ -133,4 +139,21 @@ fn tombstone(settings: &lifecycle::Settings) -> Result<Duration, SettingsError> 
         return Ok(tombstone);
     }
     Err(settings.bad("FLEETGAUGE_TOMBSTONE", "accepted: at most 365d"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vital_signs_are_recorded_unless_somebody_says_off() {
+        let resolve = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            Settings::resolve(&lifecycle::Settings::from_pairs(pairs).unwrap()).map(|settings| settings.record_vitals)
+        };
+        assert!(resolve(&[]).unwrap());
+        assert!(!resolve(&[("FLEETGAUGE_RECORD_VITALS", "off")]).unwrap());
+        let error = resolve(&[("FLEETGAUGE_RECORD_VITALS", "no")]).unwrap_err();
+        assert!(error.to_string().contains("on or off"), "{error}");
+    }
 }

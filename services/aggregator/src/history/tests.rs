@@ -4,7 +4,7 @@ use super::partitions::Kind;
 use super::*;
 use crate::link::moment;
 
-fn rules() -> Rules {
+pub(crate) fn rules() -> Rules {
     Rules {
         sync: true,
         retention: Duration::from_secs(3600),
@@ -17,7 +17,7 @@ fn rules() -> Rules {
     }
 }
 
-fn open(dir: &Path, rules: Rules) -> Arc<History> {
+pub(crate) fn open(dir: &Path, rules: Rules) -> Arc<History> {
     let telemetry = Arc::new(Telemetry::new(1).unwrap());
     History::open(dir, rules, telemetry, moment).unwrap()
 }
@@ -30,7 +30,7 @@ async fn put(history: &History, points: &[(&str, i64, f64)]) -> Result<(), PutEr
     history.commit(batch).await
 }
 
-fn read(history: &Arc<History>, what: What) -> Vec<(String, i64, f64)> {
+pub(crate) fn read(history: &Arc<History>, what: What) -> Vec<(String, i64, f64)> {
     let mut rows = history.rows(what, i64::MIN..=i64::MAX);
     let (mut all, mut piece) = (Vec::new(), Vec::new());
     while let Some(key) = rows.next_piece(&mut piece).unwrap() {
@@ -39,7 +39,7 @@ fn read(history: &Arc<History>, what: What) -> Vec<(String, i64, f64)> {
     all
 }
 
-fn of(key: &str) -> What {
+pub(crate) fn of(key: &str) -> What {
     What::Key(key.to_owned())
 }
 

@@ -32,7 +32,8 @@ struct Doing {
 pub(crate) struct Busy(Activity);
 
 impl Activity {
-    fn new() -> Self {
+    /// A connection that begins.
+    pub(super) fn new() -> Self {
         let doing = Doing { start: Instant::now(), last_ms: AtomicU64::new(0), pages: AtomicUsize::new(0) };
         Self(Arc::new(doing))
     }

@@ -6,7 +6,6 @@ mod model;
 mod table;
 
 use std::panic::Location;
-use std::path::Path;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -34,14 +33,14 @@ struct Inside {
 impl Inside {
     /// With a history.
     fn new() -> Self {
-        Self::with(1 << 20, true)
+        Self::with(1 << 20, Some(rules()))
     }
 
     fn without_history() -> Self {
-        Self::with(1 << 20, false)
+        Self::with(1 << 20, None)
     }
 
-    fn with(buffer: usize, keeps: bool) -> Self {
+    fn with(buffer: usize, kept: Option<history::Rules>) -> Self {
         let rules = Rules {
             job: "node".into(),
             tombstone: Duration::from_secs(3600),
@@ -51,7 +50,8 @@ impl Inside {
         };
         let telemetry = Arc::new(Telemetry::new(10).unwrap());
         let dir = tempfile::tempdir().unwrap();
-        let history = keeps.then(|| history(dir.path(), &telemetry));
+        let open = |rules| History::open(dir.path(), rules, Arc::clone(&telemetry), link::moment).unwrap();
+        let history = kept.map(open);
         let shared = Arc::new(link::Shared {
             fleet: Arc::new(Fleet::new(rules)),
             name: "muninn".into(),
@@ -59,6 +59,7 @@ impl Inside {
             text: Room::new(1 << 20),
             warnings: Quota::new(0, Duration::from_secs(1)),
             telemetry,
+            vitals: None,
             history,
         });
         let (stopper, stop) = stop::pair();
@@ -87,8 +88,8 @@ impl Inside {
     }
 }
 
-fn history(dir: &Path, telemetry: &Arc<Telemetry>) -> Arc<History> {
-    let rules = history::Rules {
+fn rules() -> history::Rules {
+    history::Rules {
         sync: false,
         retention: Duration::from_secs(3600),
         keys_max: 1000,
@@ -97,8 +98,7 @@ fn history(dir: &Path, telemetry: &Arc<Telemetry>) -> Arc<History> {
         reserve_bytes: 0,
         partition_span: Duration::from_secs(3600),
         partition_points_max: 1_000_000,
-    };
-    History::open(dir, rules, Arc::clone(telemetry), link::moment).unwrap()
+    }
 }
 
 /// A client's end of a connection.

@@ -10,9 +10,11 @@ use protocol::frame::{Ack, Acked, Declare, Hello, Push, RefuseCode, Retire, Stre
 use protocol::{AgentName, ToAgent, ToAggregator, cost, limits};
 
 use super::Shared;
+use super::acks::Answer;
 use super::assembly::{HalfDeclared, HalfPush};
 use super::duplicates::Declarations;
 use super::ended::Ended;
+use super::vitals::{Signs, Stored, Vitals};
 use crate::fleet::Moment;
 use crate::fleet::agent::Clash;
 use crate::fleet::declared::Declared;
@@ -43,6 +45,8 @@ pub struct Session {
     declarations: Declarations,
     declaring: Option<HalfDeclared>,
     pushing: Option<HalfPush>,
+    /// Its vital signs, where they are recorded.
+    vitals: Option<Vitals>,
     /// What was safe when the connection began, and the highest number of each stream since.
     safe: Acked,
     last: Acked,
@@ -57,9 +61,11 @@ impl Session {
     /// A session that begins with this `hello`.
     #[must_use]
     pub fn new(seat: Seat, hello: &Hello, interval: Duration, safe: Acked, shared: Arc<Shared>, now: Moment) -> Self {
+        let vitals = shared.vitals.as_ref().map(|history| Vitals::new(Arc::clone(history), seat.name()));
         Self {
             seat,
             interval,
+            vitals,
             clocks: Clocks::new(now.instant, hello.mono_ms),
             sets: Sets::default(),
             set_max: 0,
@@ -103,10 +109,10 @@ impl Session {
     ///
     /// # Errors
     /// How the connection ends.
-    pub fn take(&mut self, frame: ToAggregator, now: Moment) -> Result<Option<ToAgent>, Ended> {
+    pub fn take(&mut self, frame: ToAggregator, now: Moment) -> Result<Option<Answer>, Ended> {
         let between_pushes = self.pushing.is_none();
         match frame {
-            ToAggregator::Ping(ping) => return Ok(Some(ToAgent::Pong(ping))),
+            ToAggregator::Ping(ping) => return Ok(Some(Answer::now(ToAgent::Pong(ping)))),
             ToAggregator::Pong(_) => {}
             ToAggregator::Bye(_) => return Err(Ended::Bye),
             ToAggregator::Declare(line) if between_pushes => self.declare(&line)?,
@@ -169,6 +175,9 @@ impl Session {
             let reason = format!("{series} stands in set {other:?} and in set {:?}", declared.name);
             return Err(Ended::refused(RefuseCode::Duplicate, reason));
         }
+        if let Some(vitals) = &mut self.vitals {
+            vitals.declared(set, &declared);
+        }
         self.sets.insert(set, declared, cost);
         Ok(())
     }
@@ -208,6 +217,9 @@ impl Session {
             ));
         };
         self.declarations.remove(retire.set, &declared);
+        if let Some(vitals) = &mut self.vitals {
+            vitals.retired(retire.set);
+        }
         let _shrinks = self.text.resize(self.text.held() - cost);
         let _shrinks = self.room.resize(self.room.held() - declared.len());
         self.seat.retire(retire.set);
@@ -253,8 +265,17 @@ impl Session {
         }
     }
 
+    /// Hands the vital signs of a push to the history. `age`: how long ago they were measured,
+    /// whatever the agent's own wall clock says. What cannot even wait there is counted.
+    fn record(&self, signs: Signs, arrived: Moment, age: Duration) -> Option<Stored> {
+        let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+        let second = arrived.wall_ms.saturating_sub(age_ms).div_euclid(1000);
+        let recorded = self.vitals.as_ref()?.record(signs, second)?;
+        recorded.inspect_err(|_| self.telemetry().history.unsynced_acks.inc()).ok()
+    }
+
     /// Takes in the push that is open, and acknowledges it.
-    fn close(&mut self, now: Moment) -> Result<ToAgent, Ended> {
+    fn close(&mut self, now: Moment) -> Result<Answer, Ended> {
         let Some(push) = self.pushing.take() else { return unexpected("end without a push") };
         let (head, arrived) = (push.head().clone(), push.arrived());
         let samples = push.samples();
@@ -264,6 +285,7 @@ impl Session {
         let safe = if head.stream == Stream::Live { self.safe.live } else { self.safe.late };
         let measured_ms = measured_mono(&head);
         let is_late = age > limits::late_after(self.interval) || measured_ms < self.freshest_ms;
+        let mut stored = None;
         self.telemetry().push_received(head.stream, samples);
         if head.seq <= safe {
             self.telemetry().samples_duplicate(samples);
@@ -274,16 +296,19 @@ impl Session {
             }
             self.telemetry().samples_dropped("late", samples);
         } else {
-            let Some(outcome) = self.seat.show(head.seq, reading.offset_ms, push.into_sets()?, now) else {
+            let sets = push.into_sets()?;
+            let signs = self.vitals.as_mut().map(|vitals| vitals.measure(&sets, measured_ms)).unwrap_or_default();
+            let Some(outcome) = self.seat.show(head.seq, reading.offset_ms, sets, now) else {
                 return Err(self.displaced(samples));
             };
+            stored = self.record(signs, arrived, age);
             self.shown += 1;
             self.freshest_ms = measured_ms;
             self.telemetry().push_shown(&outcome);
             self.tell(&outcome.clashes);
         }
         let acked = head.seq.max(safe);
-        Ok(ToAgent::Ack(Ack { stream: head.stream, seq: acked }))
+        Ok(Answer { frame: ToAgent::Ack(Ack { stream: head.stream, seq: acked }), stored })
     }
 }
 

@@ -4,6 +4,7 @@
 mod identity;
 mod pushes;
 mod refusals;
+mod vitals;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, ReadHalf, WriteHalf, split};
@@ -26,6 +27,16 @@ impl Inside {
     }
 
     fn with(change: impl FnOnce(&mut Rules), buffer: usize) -> Self {
+        Self::with_history(change, buffer, |_| None)
+    }
+
+    fn with_history(
+        change: impl FnOnce(&mut Rules),
+        buffer: usize,
+        history: impl FnOnce(Arc<Telemetry>) -> Option<Arc<History>>,
+    ) -> Self {
+        let telemetry = Arc::new(Telemetry::new(10).unwrap());
+        let history = history(Arc::clone(&telemetry));
         let mut rules = Rules {
             job: "node".into(),
             tombstone: Duration::from_secs(3600),
@@ -41,8 +52,9 @@ impl Inside {
             buffers: Room::new(buffer),
             text: Room::new(1 << 20),
             warnings: Quota::new(0, Duration::from_secs(1)),
-            history: None,
-            telemetry: Arc::new(Telemetry::new(10).unwrap()),
+            vitals: history.clone(),
+            history,
+            telemetry,
         });
         Self { shared, stopper, stop }
     }

@@ -118,6 +118,12 @@ where
         encode(frame, &mut self.out);
     }
 
+    /// Sends a frame, after what is in line.
+    pub(super) async fn say(&mut self, frame: &ToAgent) -> Result<(), Ended> {
+        self.queue(frame);
+        self.flush().await
+    }
+
     /// Sends what is in line.
     pub(super) async fn flush(&mut self) -> Result<(), Ended> {
         if self.out.is_empty() {

@@ -201,7 +201,7 @@ pub fn pieces(page: &Page) -> Vec<Piece> {
 }
 
 /// The shortest text that reads back as the same number; whole numbers without a fraction.
-fn write_value(value: f64, out: &mut Vec<u8>) {
+pub(crate) fn write_value(value: f64, out: &mut Vec<u8>) {
     if let Some(whole) = as_whole(value) {
         out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
     } else if value.is_finite() {

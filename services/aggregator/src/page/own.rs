@@ -1,18 +1,21 @@
-//! What the aggregator itself has to say: its own registry, and the `fleetgauge_agent_*` families
-//! about each agent. Both become sets like any agent's, and go through the same encoder.
+//! What the aggregator itself has to say: its own registry, the `fleetgauge_agent_*` families
+//! about each agent, and what programs put. All become sets like any agent's, and go through the
+//! same encoder.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::proto::{Metric as ProtoMetric, MetricFamily, MetricType as ProtoType};
 use protocol::frame::MetricType;
 
+use super::put::{Named, PUT};
 use crate::fleet::AgentView;
 use crate::fleet::agent::Shown;
 use crate::fleet::declared::{Builder, Identity};
 use crate::fleet::families::{Claim, Families, Family};
+use crate::history::Fresh;
 
-/// A family about agents: name, type, help, unit.
+/// A family that the aggregator makes: name, type, help, unit.
 #[derive(Debug)]
 pub struct AgentFamily {
     /// Its name.
@@ -78,7 +81,7 @@ impl Own {
     #[must_use]
     pub fn new(fleet: Arc<Families>, registry: &[MetricFamily]) -> Self {
         let own = Self { fleet, mine: Mutex::default() };
-        for family in &AGENT_FAMILIES {
+        for family in AGENT_FAMILIES.iter().chain([&PUT]) {
             own.family(&about_claim(family));
         }
         for family in registry {
@@ -144,6 +147,26 @@ impl Own {
             }
         }
         self.shown(builder, values)
+    }
+
+    /// What programs put, as a set, and how many of the keys are too long for it. `agents`: all
+    /// known names.
+    #[must_use]
+    pub fn puts(&self, puts: &[Fresh], agents: &HashSet<String>) -> (Shown, u64) {
+        let mut builder = Builder::new("put", Identity::none());
+        let mut values = Vec::new();
+        let mut hidden = 0;
+        builder.family(about_claim(&PUT));
+        for Fresh { key, point, .. } in puts {
+            let named = Named::new(&key.text, |name| agents.contains(name));
+            if named.fits() {
+                builder.series(PUT.name, "", named.labels());
+                values.push(point.value);
+            } else {
+                hidden += 1;
+            }
+        }
+        (self.shown(builder, values), hidden)
     }
 }
 

@@ -7,7 +7,8 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use super::Maker;
 use super::table::{
     HISTORY_BYTES, HISTORY_COMMIT_SECONDS, HISTORY_DAMAGE, HISTORY_EXPIRED, HISTORY_FREE, HISTORY_HIDDEN, HISTORY_KEYS,
-    HISTORY_KEYS_LIMIT, HISTORY_OLDEST, HISTORY_PARTITIONS, HISTORY_POINTS, HISTORY_REFUSED, HISTORY_SYNCS, HISTORY_UP,
+    HISTORY_KEYS_LIMIT, HISTORY_OLDEST, HISTORY_PARTITIONS, HISTORY_POINTS, HISTORY_READS_ABORTED, HISTORY_REFUSED,
+    HISTORY_SYNCS, HISTORY_UNSYNCED_ACKS, HISTORY_UP,
 };
 
 /// The metrics of the history. Where there is none they stay at zero.
@@ -25,11 +26,14 @@ pub struct History {
     pub(crate) syncs: IntCounter,
     /// Put keys that found no room on the page.
     pub(crate) put_series_hidden: IntCounter,
+    /// Live pushes that were acknowledged although their vital signs may not be stored.
+    pub(crate) unsynced_acks: IntCounter,
     points: [IntCounter; 2],
     commit_seconds: Histogram,
     refused: IntCounterVec,
     damage: IntCounterVec,
     expired: IntCounter,
+    reads_aborted: IntCounterVec,
     partitions: IntGaugeVec,
     keys: IntGaugeVec,
     keys_limit: IntGauge,
@@ -45,6 +49,7 @@ impl History {
             oldest: make.gauge(&HISTORY_OLDEST)?,
             syncs: make.counter(&HISTORY_SYNCS)?,
             put_series_hidden: make.counter(&HISTORY_HIDDEN)?,
+            unsynced_acks: make.counter(&HISTORY_UNSYNCED_ACKS)?,
             points: ["put", "vital"].map(|space| points.with_label_values(&[space])),
             commit_seconds: make.histogram(
                 &HISTORY_COMMIT_SECONDS,
@@ -53,6 +58,7 @@ impl History {
             refused: make.counters(&HISTORY_REFUSED)?,
             damage: make.counters(&HISTORY_DAMAGE)?,
             expired: make.counter(&HISTORY_EXPIRED)?,
+            reads_aborted: make.counters(&HISTORY_READS_ABORTED)?,
             partitions: make.gauges(&HISTORY_PARTITIONS)?,
             keys: make.gauges(&HISTORY_KEYS)?,
             keys_limit: make.gauge(&HISTORY_KEYS_LIMIT)?,
@@ -62,6 +68,9 @@ impl History {
         }
         for what in ["partition", "block", "journal"] {
             let _zero = history.damage.with_label_values(&[what]);
+        }
+        for reason in ["busy", "slow", "client", "failed"] {
+            let _zero = history.reads_aborted.with_label_values(&[reason]);
         }
         Ok(history)
     }
@@ -84,6 +93,17 @@ impl History {
         if places > 0 {
             self.damage.with_label_values(&[what]).inc_by(places);
         }
+    }
+
+    /// An answer over HTTP was not sent whole.
+    pub(crate) fn read_aborted(&self, reason: &'static str) {
+        self.reads_aborted.with_label_values(&[reason]).inc();
+    }
+
+    /// How many were not, for this reason.
+    #[cfg(test)]
+    pub(crate) fn reads_aborted(&self, reason: &'static str) -> u64 {
+        self.reads_aborted.with_label_values(&[reason]).get()
     }
 
     /// A partition's time was over.

@@ -202,6 +202,18 @@ pub(super) const LINE_ERRORS: Metric = metric(
     &["reason"],
     "Lines of put/get that were answered with an error, by reason.",
 );
+pub(super) const HISTORY_UNSYNCED_ACKS: Metric = metric(
+    "fleetgauge_history_unsynced_acks_total",
+    "counter",
+    &[],
+    "Live pushes acknowledged although their vital signs were not stored within a second, or not at all.",
+);
+pub(super) const HISTORY_READS_ABORTED: Metric = metric(
+    "fleetgauge_history_reads_aborted_total",
+    "counter",
+    &["reason"],
+    "Answers of /api/v1/history and /api/v1/keys that were not sent whole: no slot free, too slow, the client left, or the history could not be read.",
+);
 
 /// Every metric that [`super::Telemetry`] makes itself. (`process_*` come on top, on Linux.)
 pub const TABLE: &[&Metric] = &[
@@ -258,4 +270,6 @@ pub const TABLE: &[&Metric] = &[
     &LINE_RECEIVED,
     &LINE_COMMANDS,
     &LINE_ERRORS,
+    &HISTORY_UNSYNCED_ACKS,
+    &HISTORY_READS_ABORTED,
 ];

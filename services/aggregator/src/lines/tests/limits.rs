@@ -185,7 +185,7 @@ async fn a_reply_is_written_in_one_piece_and_several_may_be() {
 
 #[tokio::test]
 async fn half_lines_share_one_room_and_hold_up_nobody() {
-    let inside = Inside::with(ROOM, true);
+    let inside = Inside::with(ROOM, Some(rules()));
     let half = format!("put k{} 1 ", "k".repeat(5_000));
     let mut halves = Vec::new();
     for _ in 0..1_000 {
@@ -214,6 +214,30 @@ async fn half_lines_share_one_room_and_hold_up_nobody() {
     assert!(stored > 100 && refused > 500, "{stored} stored, {refused} refused");
     assert_eq!(inside.metric("errors_total{reason=\"no_room\"}"), f64::from(refused));
     assert_eq!(inside.lines.shared.buffers.used(), 0, "all is given back");
+}
+
+#[tokio::test]
+async fn what_the_history_does_not_take_is_said_line_by_line() {
+    let inside = Inside::with(ROOM, Some(history::Rules { keys_max: 2, ..rules() }));
+    let mut client = inside.connect();
+    client.say("put a 1 1\nput b 1 1\nput c 1 1\nfoo\nput a 2 2\nget *\n").await;
+    let heard = client.end().await;
+    let (before, rest) = heard.split_once("error\n").unwrap();
+    let (text, after) = rest.split_once("\n\n").unwrap();
+    assert_eq!((before, after), ("ok\n\nok\n\n", "error\nwrong command\n\nok\n\nok\na 1.0 1\na 2.0 2\nb 1.0 1\n\n"));
+    assert!(text.contains("FLEETGAUGE_MAX_KEYS") && !text.contains('\n'), "{text:?}");
+    assert_eq!(inside.metric("errors_total{reason=\"not_stored\"}"), 1.0);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_an_error_and_the_connection_goes_on() {
+    let inside = Inside::with(ROOM, Some(history::Rules { reserve_bytes: u64::MAX, ..rules() }));
+    let mut client = inside.connect();
+    client.say("put a 1 1\nput b 1 1\nget a\nfoo\n").await;
+    let heard = client.end().await;
+    let replies: Vec<&str> = heard.split_inclusive("\n\n").collect();
+    assert_eq!(replies[2..], ["ok\n\n", WRONG]);
+    assert!(replies[..2].iter().all(|reply| reply.starts_with("error\nthe disk is full")), "{heard:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,115 @@
+//! Which server the verbs speak to, and what is said when that does not work.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use client::ClientError;
+use client::blocking::Client;
+use lifecycle::{Settings, SettingsError, exit};
+
+/// The options that every verb has which speaks to a server.
+#[derive(Args)]
+pub(crate) struct Server {
+    /// Where the server listens; without it FLEETGAUGE_SERVER, without that 127.0.0.1:8888.
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    server: Option<String>,
+    /// How long to wait for a connection, and for an answer in which nothing moves.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    timeout: Duration,
+}
+
+/// A server that was chosen.
+pub(crate) struct Target {
+    pub(crate) address: String,
+    pub(crate) timeout: Duration,
+}
+
+impl Server {
+    /// The server to speak to. Wrong settings are said here.
+    pub(crate) fn resolve(&self) -> Result<Target, ExitCode> {
+        let address = self.address().map_err(|error| exit::because(exit::SETTINGS, error))?;
+        Ok(Target { address, timeout: self.timeout })
+    }
+
+    fn address(&self) -> Result<String, SettingsError> {
+        const NAME: &str = "FLEETGAUGE_SERVER";
+        // Read in any case: a name that is misspelt is never passed over.
+        let settings = Settings::from_environment()?;
+        match &self.server {
+            Some(address) => Ok(address.clone()),
+            None => host_and_port(&settings.text(NAME)?).map_err(|why| settings.bad(NAME, &why)),
+        }
+    }
+}
+
+impl Target {
+    /// Connects; what is wrong is said here.
+    pub(crate) fn connect(&self) -> Result<Client, ExitCode> {
+        Client::connect(&self.address, self.timeout).map_err(|error| self.failed(&error))
+    }
+
+    /// Says what happened, where, and what to do about it; gives the code to end with.
+    pub(crate) fn failed(&self, error: &ClientError) -> ExitCode {
+        let (code, sentence) = self.explain(error);
+        exit::because(code, sentence)
+    }
+
+    /// The same, without saying it.
+    pub(crate) fn explain(&self, error: &ClientError) -> (u8, String) {
+        let address = &self.address;
+        let code = match error {
+            ClientError::Error(_) | ClientError::Protocol(_) | ClientError::TooMuch(_) => exit::FAILED,
+            ClientError::Timeout(_) | ClientError::Lost(_) | ClientError::Connect { .. } => exit::UNREACHABLE,
+            ClientError::Key(_) => exit::USAGE,
+        };
+        let sentence = match error {
+            ClientError::Connect { .. } => format!(
+                "{error}; does an aggregator run there? --server HOST:PORT or FLEETGAUGE_SERVER names another address"
+            ),
+            ClientError::Timeout(_) => format!("{address}: {error}; --timeout 1m waits longer"),
+            ClientError::Protocol(_) => {
+                format!("{address}: {error}; is this the port of put and get (8888 unless it was set otherwise)?")
+            }
+            ClientError::Lost(_) => format!("{address}: {error}; is it being restarted? Trying again does no harm"),
+            ClientError::Key(_) => error.to_string(),
+            ClientError::Error(_) | ClientError::TooMuch(_) => format!("{address}: {error}"),
+        };
+        (code, sentence)
+    }
+}
+
+fn host_and_port(text: &str) -> Result<String, String> {
+    let is_one = |(host, port): (&str, &str)| !host.is_empty() && port.parse().is_ok_and(|port: u16| port != 0);
+    if text.rsplit_once(':').is_some_and(is_one) {
+        return Ok(text.to_owned());
+    }
+    Err("accepted: a host and a port such as aggregator:8888 or [::1]:8888".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = lifecycle::duration(text).filter(|duration| !duration.is_zero());
+    duration.ok_or_else(|| "accepted: a duration such as 250ms, 5s or 1m".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for good in ["127.0.0.1:8888", "aggregator:1", "[::1]:8888"] {
+            assert_eq!(host_and_port(good).unwrap(), good);
+        }
+        for bad in ["", "aggregator", ":8888", "aggregator:", "aggregator:0", "aggregator:88888", "http://x"] {
+            host_and_port(bad).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn timeouts() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        duration("0s").unwrap_err();
+        duration("soon").unwrap_err();
+    }
+}
