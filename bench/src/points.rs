@@ -78,7 +78,7 @@ impl Series {
             Look::Count if random.bool() => self.value,
             Look::Count => (self.value + random.i64(-3..=3)).max(0),
             Look::Bytes if random.u8(0..10) == 0 => self.value,
-            Look::Bytes => self.value + self.level * random.i64(70..=130) / 100,
+            Look::Bytes => self.value + random.i64(self.level * 7 / 10..=self.level * 13 / 10),
             Look::Rate => self.level + random.i64(-self.level / 5..=self.level / 5),
         };
         let value = self.value;

@@ -14,8 +14,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{Error, Result};
 
-/// A program must say that it listens by then.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+/// A program must say that it listens by then. An aggregator reads the journals of its history
+/// before.
+const READY_WITHIN: Duration = Duration::from_secs(180);
 /// A program must end this long after SIGTERM, else it is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// Last words that are kept of a program's standard error.
