@@ -1,4 +1,5 @@
-//! The aggregator as a process of its own, on free ports, with a data directory that goes with it.
+//! The aggregator as a process of its own, on free ports, with a data directory that goes with it or
+//! one that is kept.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,8 +16,9 @@ use crate::{Error, Result};
 pub struct Aggregator {
     service: Service,
     target: Target,
+    line: SocketAddr,
     // Dropped after the process that writes there.
-    _data: TempDir,
+    data: Option<TempDir>,
 }
 
 impl Aggregator {
@@ -25,20 +27,30 @@ impl Aggregator {
     /// # Errors
     /// When it does not start, or does not say where it listens.
     pub async fn start(binary: &Path) -> Result<Self> {
-        let binary = binary.to_owned();
+        let data = tempfile::tempdir().map_err(Error::io("making a directory for the aggregator's data"))?;
+        let started = Self::start_in(binary, data.path(), "sync").await?;
+        Ok(Self { data: Some(data), ..started })
+    }
+
+    /// The same with a data directory that stays, and this durability of what is put.
+    ///
+    /// # Errors
+    /// As [`Aggregator::start`].
+    pub async fn start_in(binary: &Path, data: &Path, durability: &str) -> Result<Self> {
+        let (binary, data, durability) = (binary.to_owned(), data.display().to_string(), durability.to_owned());
         blocking(move || {
-            let data = tempfile::tempdir().map_err(Error::io("making a directory for the aggregator's data"))?;
             let variables = [
                 ("FLEETGAUGE_HTTP_LISTEN", "127.0.0.1:0".to_owned()),
                 ("FLEETGAUGE_LINK_LISTEN", "127.0.0.1:0".to_owned()),
                 ("FLEETGAUGE_LINE_LISTEN", "127.0.0.1:0".to_owned()),
                 ("FLEETGAUGE_NAME", "bench".to_owned()),
-                ("FLEETGAUGE_DATA_DIR", data.path().display().to_string()),
+                ("FLEETGAUGE_DATA_DIR", data),
+                ("FLEETGAUGE_DURABILITY", durability),
                 ("FLEETGAUGE_LOG_FORMAT", "json".to_owned()),
             ];
-            let (service, (http, link)) = Service::start(&binary, &[], &variables, listening)?;
+            let (service, [http, link, line]) = Service::start(&binary, &[], &variables, listening)?;
             let target = Target { link, http, pid: Some(service.pid()) };
-            Ok(Self { service, target, _data: data })
+            Ok(Self { service, target, line, data: None })
         })
         .await
     }
@@ -49,22 +61,42 @@ impl Aggregator {
         self.target
     }
 
+    /// Where it takes put and get.
+    #[must_use]
+    pub fn line(&self) -> SocketAddr {
+        self.line
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.service.pid()
+    }
+
+    /// What is found in one of the last lines of its log.
+    #[must_use]
+    pub fn logged<T>(&self, find: fn(&str) -> Option<T>) -> Option<T> {
+        self.service.logged(find)
+    }
+
     /// Ends it and says how long that took.
     ///
     /// # Errors
     /// When it does not end cleanly.
     pub async fn stop(self) -> Result<Duration> {
-        let Self { service, _data, .. } = self;
-        blocking(move || service.stop()).await
+        let Self { service, data, .. } = self;
+        let took = blocking(move || service.stop()).await;
+        drop(data);
+        took
     }
 }
 
 /// The addresses in the log line that says where the aggregator listens.
-fn listening(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+fn listening(line: &str) -> Option<[SocketAddr; 3]> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
     let address = |name| line.get(name)?.as_str()?.parse().ok();
     (line.get("message")? == "listening").then_some(())?;
-    Some((address("http")?, address("link")?))
+    Some([address("http")?, address("link")?, address("line")?])
 }
 
 #[cfg(test)]
@@ -73,10 +105,9 @@ mod tests {
 
     #[test]
     fn the_line_that_says_where_it_listens() {
-        let line =
-            r#"{"timestamp":"x","level":"INFO","message":"listening","http":"127.0.0.1:1","link":"127.0.0.1:2"}"#;
+        let line = r#"{"timestamp":"x","level":"INFO","message":"listening","http":"127.0.0.1:1","link":"127.0.0.1:2","line":"127.0.0.1:3"}"#;
         let address = |text: &str| text.parse().unwrap();
-        assert_eq!(listening(line), Some((address("127.0.0.1:1"), address("127.0.0.1:2"))));
+        assert_eq!(listening(line), Some(["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"].map(address)));
         assert_eq!(listening(&line.replace("listening", "stopping")), None);
         assert_eq!(listening("not JSON"), None);
     }

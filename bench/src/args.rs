@@ -22,6 +22,10 @@ pub enum Command {
     Fleet(FleetArgs),
     /// One real agent, which measures this machine, and node_exporter beside it
     Agent(AgentArgs),
+    /// Puts: how many a second are acknowledged, and how long one takes
+    Lines(LinesArgs),
+    /// The history: what a point takes on the disk, and what it takes to read
+    History(HistoryArgs),
 }
 
 /// Settings of `bench fleet`.
@@ -142,6 +146,76 @@ pub struct AgentPlan {
     pub usual_pushes: u32,
 }
 
+/// Settings of `bench lines`.
+#[derive(Debug, Args)]
+pub struct LinesArgs {
+    /// Connections that send lines without waiting for each reply
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=5000))]
+    pub connections: u32,
+    /// Lines of a connection that may be unanswered
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub window: u32,
+    /// Keys that are put, shared out among the connections
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub keys: u32,
+    /// Points put of each key
+    #[arg(long, default_value_t = 800, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub points: u32,
+    /// Puts of one connection that waits for each reply
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub single_puts: u32,
+    /// What `bench history` has too.
+    #[command(flatten)]
+    pub common: StoreArgs,
+    /// Keep the result in bench/runs, under the date and this name
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "lines")]
+    pub keep: Option<String>,
+}
+
+/// Settings of `bench history`.
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// Keys with few points
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub keys: u32,
+    /// Points of each of them when raw points are measured
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub points: u32,
+    /// Points of one more key
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub long_points: u32,
+    /// Put on until there are so many points, of which the aggregator seals a part, and measure
+    /// that too; 0: leave that out. It seals when it has 20,000,000
+    #[arg(long, value_name = "POINTS", default_value_t = 20_200_000)]
+    pub seal_points: u64,
+    /// Times that the key with many points is read
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub gets: u32,
+    /// What `bench lines` has too.
+    #[command(flatten)]
+    pub common: StoreArgs,
+    /// Keep the result in bench/runs, under the date and this name
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "history")]
+    pub keep: Option<String>,
+}
+
+/// Settings of what puts points on a disk.
+#[derive(Debug, Args)]
+pub struct StoreArgs {
+    /// Print one line of JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// This aggregator binary, instead of building the release one
+    #[arg(long, value_name = "PATH")]
+    pub aggregator: Option<PathBuf>,
+    /// Where fresh data directories are made, on a real disk [default: target/bench of the working tree]
+    #[arg(long, value_name = "PATH")]
+    pub dir: Option<PathBuf>,
+    /// Same seed, same points
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
 /// An interval that an agent takes, and that is no longer than anyone waits for a push here.
 fn interval(text: &str) -> Result<Duration, String> {
     let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
@@ -163,14 +237,14 @@ mod tests {
     fn parse(line: &str) -> Result<FleetArgs, clap::Error> {
         match Cli::try_parse_from(line.split(' '))?.command {
             Command::Fleet(args) => Ok(args),
-            Command::Agent(args) => panic!("{line} gives {args:?}"),
+            other => panic!("{line} gives {other:?}"),
         }
     }
 
     fn parse_agent(line: &str) -> Result<AgentArgs, clap::Error> {
         match Cli::try_parse_from(line.split(' '))?.command {
             Command::Agent(args) => Ok(args),
-            Command::Fleet(args) => panic!("{line} gives {args:?}"),
+            other => panic!("{line} gives {other:?}"),
         }
     }
 
@@ -194,6 +268,22 @@ mod tests {
         assert_eq!(parse_agent("bench agent --interval 10s").unwrap().plan.interval, Duration::from_secs(10));
         for bad in ["--interval 50ms", "--interval 1m", "--interval soon", "--pushes 0", "--scrapes 0"] {
             assert!(parse_agent(&format!("bench agent {bad}")).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_put_has_defaults() {
+        let Command::Lines(args) = Cli::try_parse_from(["bench", "lines", "--keep"]).unwrap().command else {
+            panic!("lines are lines")
+        };
+        assert_eq!((args.connections, args.keys, args.keep.as_deref()), (64, 10_000, Some("lines")));
+        let Command::History(args) = Cli::try_parse_from(["bench", "history", "--seal-points", "0"]).unwrap().command
+        else {
+            panic!("history is history")
+        };
+        assert_eq!((args.points, args.long_points, args.seal_points), (1000, 100_000, 0));
+        for bad in ["lines --connections 0", "lines --window 0", "history --keys 0", "history --gets 0"] {
+            assert!(Cli::try_parse_from(["bench"].into_iter().chain(bad.split(' '))).is_err(), "{bad}");
         }
     }
 }

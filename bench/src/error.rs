@@ -32,6 +32,9 @@ pub enum Error {
     /// The page shows what it must not show, or lacks what it must show.
     #[error("the page is wrong: {0}")]
     Page(String),
+    /// Put/get answered what it must not, or the history lacks what was acknowledged.
+    #[error("put/get: {0}")]
+    Lines(String),
     /// A program that did not start, or ended by itself.
     #[error("{program}: {what}")]
     Program {

@@ -47,12 +47,15 @@ impl Families {
 }
 
 /// The value of the first series of this name whose labels hold `label`, which is written as on the
-/// page: `result="acked"`, or nothing for any.
+/// page: `result="acked"`, or nothing for any, or none.
 #[must_use]
 pub fn value(page: &str, name: &str, label: &str) -> Option<f64> {
     page.lines().find_map(|line| {
-        let labels = line.strip_prefix(name)?.strip_prefix('{')?;
-        let (labels, value) = labels.rsplit_once("} ")?;
+        let rest = line.strip_prefix(name)?;
+        let (labels, value) = match rest.strip_prefix('{') {
+            Some(rest) => rest.rsplit_once("} ")?,
+            None => ("", rest.strip_prefix(' ')?),
+        };
         labels.contains(label).then_some(value)?.parse().ok()
     })
 }
@@ -82,9 +85,11 @@ mod tests {
 
     #[test]
     fn values_are_found() {
-        let page = "# TYPE a counter\na{r=\"dropped\",instance=\"i\"} 2\na{r=\"acked\",instance=\"i\"} 40\nab{} 1\n";
+        let page =
+            "# TYPE a counter\na{r=\"dropped\",instance=\"i\"} 2\na{r=\"acked\",instance=\"i\"} 40\nab{} 1\nabc 5\n";
         assert_eq!(value(page, "a", "r=\"acked\""), Some(40.0));
         assert_eq!(value(page, "ab", ""), Some(1.0));
+        assert_eq!((value(page, "abc", ""), value(page, "abc", "x")), (Some(5.0), None));
         assert_eq!(value(page, "a", "r=\"other\""), None);
         assert_eq!(value("a{r=\"acked\"} x\n", "a", ""), None);
     }

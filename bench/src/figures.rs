@@ -109,6 +109,74 @@ pub const AGENT: &[Known] = &[
     known("machine", "where"),
 ];
 
+/// The figures of `bench lines`, in the order in which they are printed.
+pub const LINES: &[Known] = &[
+    known("connections", "connections that put without waiting for each reply"),
+    known("window", "lines of a connection that may be unanswered"),
+    known("keys", "keys that are put"),
+    known("puts", "puts in the figures per second"),
+    known("puts_per_second", "puts acknowledged per second, each synced before"),
+    known("put_cpu_us", "aggregator's CPU per put"),
+    known("put_generator_cpu_us", "generator's CPU per put, on the same cores"),
+    known("points_per_sync", "points that shared a sync"),
+    known("syncs_per_second", "syncs per second"),
+    known("appender_puts_per_second", "the same lines, appended to a file and synced as often: the disk alone"),
+    known("puts_rss_peak_mib", "aggregator's peak resident memory"),
+    known("puts_per_second_os", "puts acknowledged per second with FLEETGAUGE_DURABILITY=os"),
+    known("put_cpu_us_os", "aggregator's CPU per put, so"),
+    known("put_generator_cpu_us_os", "generator's CPU per put, so"),
+    known("single_puts", "puts of one connection that waits for each reply, and plain syncs"),
+    known("put_ms_p50", "one of those puts"),
+    known("put_ms_p99", "the same, 99th percentile"),
+    known("fdatasync_ms_p50", "64 bytes written into a file that has the room, and synced"),
+    known("fdatasync_ms_p99", "the same, 99th percentile"),
+    known("fdatasync_append_ms_p50", "64 bytes written at the end of a file that grows, and synced"),
+    known("fdatasync_append_ms_p99", "the same, 99th percentile"),
+    known("put_over_fdatasync_ms_p50", "what a put takes above the sync in a file that has the room"),
+    known("put_over_fdatasync_ms_p99", "the same of the 99th percentiles"),
+    known("file_system", "where data and file were"),
+    known("date", "when it was measured"),
+    known("command", "how"),
+    known("commit", "of what"),
+    known("version", "version of the bench and the aggregator"),
+    known("machine", "where"),
+];
+
+/// The figures of `bench history`, in the order in which they are printed.
+pub const HISTORY: &[Known] = &[
+    known("keys", "keys, and one with many points"),
+    known("points_raw", "points put when raw ones were measured"),
+    known("long_points", "points of the one key"),
+    known("fill_puts_per_second", "puts acknowledged per second while they were put"),
+    known("bytes_per_point_raw", "room on the disk per point"),
+    known("start_ms_raw", "from its start until it listens"),
+    known("rss_idle_mib_raw", "aggregator's resident memory then"),
+    known("get_all_seconds_raw", "get * until the last byte"),
+    known("get_all_rows_raw", "rows of that, as many as were put"),
+    known("get_all_rows_per_second_raw", "rows per second"),
+    known("get_all_rss_growth_mib_raw", "peak resident memory meanwhile above that before"),
+    known("get_key_ms_p50_raw", "get of the one key until the last byte"),
+    known("get_key_ms_p99_raw", "the same, 99th percentile (of few: the slowest)"),
+    known("points_sealed", "points that were put when sealed ones were measured"),
+    known("sealed_points", "points of those in sealed partitions"),
+    known("bytes_per_point_sealed", "room on the disk per sealed point"),
+    known("seal_seconds", "time that sealing took"),
+    known("start_ms_sealed", "from its start until it listens"),
+    known("rss_idle_mib_sealed", "aggregator's resident memory then"),
+    known("get_all_seconds_sealed", "get * until the last byte"),
+    known("get_all_rows_sealed", "rows of that, as many as were put"),
+    known("get_all_rows_per_second_sealed", "rows per second"),
+    known("get_all_rss_growth_mib_sealed", "peak resident memory meanwhile above that before"),
+    known("get_key_ms_p50_sealed", "get of the one key until the last byte"),
+    known("get_key_ms_p99_sealed", "the same, 99th percentile (of few: the slowest)"),
+    known("file_system", "where the data was"),
+    known("date", "when it was measured"),
+    known("command", "how"),
+    known("commit", "of what"),
+    known("version", "version of the bench and the aggregator"),
+    known("machine", "where"),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,7 +186,7 @@ mod tests {
         let docs = std::fs::read_to_string(crate::process::workspace().join("docs/benchmarks.md")).unwrap();
         let listed: Vec<&str> =
             docs.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(name, _)| name)).collect();
-        let figures = || FLEET.iter().chain(AGENT);
+        let figures = || FLEET.iter().chain(AGENT).chain(LINES).chain(HISTORY);
         for known in figures() {
             assert!(listed.contains(&known.name), "docs/benchmarks.md does not explain {}", known.name);
         }

@@ -32,11 +32,15 @@ async fn measure(command: &Command) -> Result<()> {
     let (keep, json) = match command {
         Command::Fleet(args) => (&args.keep, args.json),
         Command::Agent(args) => (&args.keep, args.json),
+        Command::Lines(args) => (&args.keep, args.common.json),
+        Command::History(args) => (&args.keep, args.common.json),
     };
     let running = async {
         match command {
             Command::Fleet(args) => run::fleet(args, &progress).await,
             Command::Agent(args) => run::agent(args, &progress).await,
+            Command::Lines(args) => run::lines(args, &progress).await,
+            Command::History(args) => run::history(args, &progress).await,
         }
     };
     // Whichever comes first; what is dropped with the run ends the programs that it started.

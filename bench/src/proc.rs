@@ -68,6 +68,15 @@ impl Memory {
     }
 }
 
+/// Forgets the most memory that a process ever had: its peak begins anew with what it has now.
+///
+/// # Errors
+/// When the process is gone, or of another user.
+pub fn reset_peak(pid: u32) -> Result<()> {
+    let path = format!("/proc/{pid}/clear_refs");
+    fs::write(&path, "5").map_err(Error::io(format!("writing {path}")))
+}
+
 /// The threads of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Threads {
@@ -148,6 +157,6 @@ mod tests {
         assert!(memory.now_mib > 0.5 && memory.peak_mib >= memory.now_mib);
         assert_eq!(kib_of("VmPeak:\t  99 kB\nVmRSS:\t    2048 kB\n", "VmRSS:"), Some(2048.0));
         assert_eq!(kib_of("", "VmRSS:"), None);
-        assert!(Memory::of(u32::MAX).is_err());
+        assert!(Memory::of(u32::MAX).is_err() && reset_peak(u32::MAX).is_err());
     }
 }

@@ -14,8 +14,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{Error, Result};
 
-/// A program must say that it listens by then.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+/// A program must say that it listens by then. An aggregator reads the journals of its history
+/// before.
+const READY_WITHIN: Duration = Duration::from_secs(180);
 /// A program must end this long after SIGTERM, else it is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// Last words that are kept of a program's standard error.
@@ -78,6 +79,13 @@ impl Service {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What is found in one of the last lines of its log, the newest first.
+    #[must_use]
+    pub fn logged<T>(&self, find: fn(&str) -> Option<T>) -> Option<T> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().rev().find_map(|line| find(line))
     }
 
     /// Ends it and says how long that took.

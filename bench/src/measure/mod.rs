@@ -3,7 +3,10 @@
 
 mod ingest;
 mod memory;
+mod puts;
+mod reads;
 mod scrape;
+mod single;
 mod slowdown;
 mod visible;
 
@@ -11,8 +14,11 @@ use std::net::SocketAddr;
 
 pub use ingest::{cpu_per_sample, samples_per_second};
 pub use memory::{check_encodings, scrape_twice_at_once};
+pub use puts::{Flood, flood, own_metric, until_quiet};
+pub use reads::{ReadAll, get_all, get_key};
 pub(crate) use scrape::timed;
 pub use scrape::{Scrapes, scrape, scrape_quiet};
+pub use single::{Alternated, alternate};
 pub use slowdown::{Slowdown, slowdown};
 pub use visible::visible;
 

@@ -9,10 +9,8 @@ use crate::args::{AgentArgs, AgentPlan};
 use crate::families::Families;
 use crate::figures::AGENT;
 use crate::host_agent::HostAgent;
-use crate::measure::blocking;
 use crate::node_exporter::{NodeExporter, on_path};
 use crate::proc::{Memory, Threads, binary_bytes};
-use crate::process;
 use crate::progress::Progress;
 use crate::report::Report;
 
@@ -37,8 +35,8 @@ pub async fn agent(args: &AgentArgs, progress: &Progress) -> Result<Report> {
 
     progress.step("building aggregator and agent");
     let binaries = Binaries {
-        aggregator: binary("aggregator", args.aggregator.clone()).await?,
-        agent: binary("agent", args.agent.clone()).await?,
+        aggregator: super::binary("aggregator", args.aggregator.clone()).await?,
+        agent: super::binary("agent", args.agent.clone()).await?,
     };
     let ours = pushing(&binaries, plan, progress, &mut report).await?;
 
@@ -54,14 +52,6 @@ pub async fn agent(args: &AgentArgs, progress: &Progress) -> Result<Report> {
         None => report.set("node_exporter", serde_json::Value::Null),
     }
     Ok(report)
-}
-
-/// The one that was given, or a fresh release build.
-async fn binary(package: &'static str, given: Option<PathBuf>) -> Result<PathBuf> {
-    match given {
-        Some(binary) => Ok(binary),
-        None => blocking(move || process::build(package, true)).await,
-    }
 }
 
 /// The node_exporter to measure, if any.

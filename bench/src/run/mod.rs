@@ -2,15 +2,21 @@
 
 mod agent;
 mod fleet;
+mod history;
+mod lines;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use agent::agent;
 pub use fleet::fleet;
+pub use history::history;
+pub use lines::lines;
 
 use crate::machine::Machine;
-use crate::process;
+use crate::measure::blocking;
 use crate::report::Report;
+use crate::{Result, process};
 
 /// What was run, where and when.
 fn about(report: &mut Report) {
@@ -21,4 +27,12 @@ fn about(report: &mut Report) {
     report.set("commit", process::commit());
     report.set("version", env!("CARGO_PKG_VERSION"));
     report.set("machine", serde_json::to_value(Machine::this()).unwrap_or_default());
+}
+
+/// The binary of a package: the one that was given, or a fresh release build.
+async fn binary(package: &'static str, given: Option<PathBuf>) -> Result<PathBuf> {
+    match given {
+        Some(binary) => Ok(binary),
+        None => blocking(move || process::build(package, true)).await,
+    }
 }

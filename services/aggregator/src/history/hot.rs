@@ -24,6 +24,10 @@ use super::point::Point;
 const MEMTABLE_BYTES: u64 = 32 << 20;
 /// Memory for blocks that were read: reading is mostly in sequence.
 const CACHE_BYTES: u64 = 8 << 20;
+/// From so many bytes of journals small memtables are written too: each commit is in `meta`, and the
+/// journals of a keyspace that is never written would all be read at the next start, for half a
+/// minute. The database allows no less.
+const JOURNALS_BYTES: u64 = 64 << 20;
 /// Files that the database keeps open.
 const OPEN_FILES: usize = 100;
 /// From so many unwritten memtables, or unmerged tables, a commit waits for the database to catch
@@ -144,6 +148,7 @@ impl Hot {
             .cache_size(CACHE_BYTES)
             .max_cached_files(Some(OPEN_FILES))
             .manual_journal_persist(true)
+            .max_journaling_size(JOURNALS_BYTES)
             .worker_threads(1)
             .open()?;
         // It would make them anew, empty.
