@@ -34,7 +34,7 @@ mod sealed;
 mod start;
 mod wall;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -44,6 +44,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
 
 use self::commit::{Message, Request};
 use self::damage::Failure;
@@ -65,6 +66,10 @@ use crate::telemetry::Telemetry;
 const BATCHES_MAX: usize = 256;
 /// Requests that may wait for the writer: all batches, and the vital signs of a large fleet.
 const QUEUE_MAX: usize = 16 * 1024;
+
+/// How long points may wait to be stored before whoever put them is told that they were not. A disk
+/// that is slower than this hangs.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 /// What a history must keep to.
 #[derive(Debug, Clone)]
@@ -165,6 +170,8 @@ struct Shared {
     partitions: Partitions,
     fresh: FreshKeys,
     telemetry: Arc<Telemetry>,
+    /// Partitions whose keys could not be read yet.
+    unread: Mutex<BTreeSet<u64>>,
     /// Wakes the keeper; `None`: it is to end.
     nudges: Mutex<Option<SyncSender<()>>>,
 }
@@ -181,6 +188,23 @@ impl Shared {
             Err(error) => {
                 tracing::error!(%why, %error, path = %found.path.display(), "a partition of the history is damaged, and could not be set aside");
             }
+        }
+    }
+
+    fn misses_keys_of(&self, partition: u64) {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner).insert(partition);
+    }
+
+    fn read_keys_of(&self, partition: u64) {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner).remove(&partition);
+    }
+
+    /// Does a partition hold keys that are not known? Then a new key might be none, and an answer
+    /// might lack what is stored.
+    fn check_keys(&self) -> Result<(), ReadError> {
+        match self.unread.lock().unwrap_or_else(PoisonError::into_inner).first() {
+            None => Ok(()),
+            Some(number) => Err(ReadError(format!("its partition {number} cannot be opened"))),
         }
     }
 
@@ -232,6 +256,7 @@ impl History {
             fresh: FreshKeys::new(rules.put_expiry, rules.put_series_max),
             rules,
             telemetry,
+            unread: Mutex::default(),
             nudges: Mutex::new(Some(nudges)),
         });
         let committer = start::start(&shared, now)?;
@@ -241,6 +266,7 @@ impl History {
             messages: messages.downgrade(),
             now,
             wall: Wall::default(),
+            tended: 0,
             failed: HashMap::new(),
         };
         let keeper = Arc::new(Mutex::new(keeper));
@@ -261,16 +287,17 @@ impl History {
         }))
     }
 
-    /// A batch to be filled. Waits while too many are made or stored already.
+    /// A batch to be filled. Waits while too many are made or stored already; after a while it gives
+    /// one that takes nothing.
     pub async fn batch(&self) -> Batch<'_> {
-        let permit = Arc::clone(&self.batches).acquire_owned().await.ok();
-        Batch { history: self, writes: Vec::new(), _permit: permit }
+        let permit = timeout(ANSWER_WITHIN, Arc::clone(&self.batches).acquire_owned()).await;
+        Batch { history: self, writes: Vec::new(), permit: permit.ok().and_then(Result::ok) }
     }
 
     /// Stores a batch, in order and whole; `Ok` keeps the promise of this module.
     ///
     /// # Errors
-    /// When nothing of it was stored.
+    /// When nothing of it was stored; or when the disk does not answer, and it may still be.
     pub async fn commit(&self, batch: Batch<'_>) -> Result<(), PutError> {
         if batch.writes.is_empty() {
             return Ok(());
@@ -278,9 +305,13 @@ impl History {
         let (done, answer) = oneshot::channel();
         let messages = self.messages().ok_or(PutError::Closed)?;
         let request = Message::Put(Request { writes: batch.writes, done });
-        messages.send(request).await.map_err(|_| PutError::Closed)?;
-        drop(messages);
-        answer.await.unwrap_or(Err(PutError::Closed))
+        let stored = async {
+            messages.send(request).await.map_err(|_| PutError::Closed)?;
+            drop(messages);
+            answer.await.unwrap_or(Err(PutError::Closed))
+        };
+        let no_answer = |_| Err(PutError::Unavailable(format!("the disk has not answered for {ANSWER_WITHIN:?}")));
+        timeout(ANSWER_WITHIN, stored).await.unwrap_or_else(no_answer)
     }
 
     /// Stores vital signs, without waiting: the receiver says when they are stored.
@@ -357,6 +388,10 @@ impl History {
     }
 
     fn write(&self, space: Space, key: &str, point: Point) -> Result<Write, PutError> {
+        if let Some(key) = self.shared.keys.find(space, key) {
+            return Ok(Write { key, point });
+        }
+        self.shared.check_keys().map_err(|error| PutError::Unavailable(error.0))?;
         let now_us = || (self.now)().wall_ms.max(1).cast_unsigned().saturating_mul(1000);
         Ok(Write { key: self.shared.keys.find_or_add(space, key, now_us)?, point })
     }
@@ -367,16 +402,20 @@ impl History {
 pub struct Batch<'a> {
     history: &'a History,
     writes: Vec<Write>,
-    _permit: Option<OwnedSemaphorePermit>,
+    /// `None`: there is no room for it.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Batch<'_> {
     /// Adds a point.
     ///
     /// # Errors
-    /// When there is no room for another key.
+    /// When there is no room for another key, or for this batch.
     pub fn put(&mut self, key: &str, value: f64, ts: i64) -> Result<(), PutError> {
-        let write = self.history.write(Space::Put, key, Point { ts, value });
+        let write = match self.permit {
+            Some(_) => self.history.write(Space::Put, key, Point { ts, value }),
+            None => Err(PutError::Busy),
+        };
         let write = write.inspect_err(|error| self.history.shared.telemetry.history.refused(error.reason(), 1))?;
         self.writes.push(write);
         Ok(())

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::hot::{Hot, Write};
+use super::damage;
+use super::hot::{End, Hot, Write};
 use super::keys::{Key, Space};
 use super::partitions::{Found, Partition, Store};
 use super::{PutError, Shared, start};
@@ -18,10 +19,9 @@ const BATCH_POINTS_MAX: usize = 32 * 1024;
 /// How often the disk is asked for its free room. What is written in between is far less than the
 /// reserve.
 const ROOM_EVERY: Duration = Duration::from_millis(200);
-/// How often opening a partition that failed is tried again.
-const OPEN_EVERY: Duration = Duration::from_secs(1);
-/// How long readers may take to let go of a partition that must be opened again.
-const READERS_WITHIN: Duration = Duration::from_millis(500);
+/// When a partition is begun again after a failure: after this time, and twice as long each time.
+const AGAIN_AFTER_MIN: Duration = Duration::from_millis(500);
+const AGAIN_AFTER_MAX: Duration = Duration::from_secs(5);
 
 /// Points to store, and whom to tell.
 #[derive(Debug)]
@@ -45,23 +45,33 @@ pub(super) enum Message {
 #[derive(Debug)]
 pub(super) struct Current {
     pub(super) found: Found,
-    /// `None`: a write failed, and it could not be opened again yet.
-    pub(super) hot: Option<Arc<Hot>>,
+    pub(super) hot: Arc<Hot>,
 }
 
 /// The writer.
 pub(super) struct Committer {
-    pub(super) shared: Arc<Shared>,
-    /// `None`: none was begun, or none could be.
-    pub(super) current: Option<Current>,
-    /// Number of the next partition.
-    pub(super) next: u64,
-    pub(super) now: fn() -> Moment,
-    pub(super) room_asked: Option<Instant>,
-    pub(super) opened_at: Option<Instant>,
+    shared: Arc<Shared>,
+    /// `None`: none was begun yet, or the last one takes no more.
+    current: Option<Current>,
+    /// Number of the next partition; none has two.
+    next: u64,
+    now: fn() -> Moment,
+    room_asked: Option<Instant>,
+    failed: Option<Failed>,
+}
+
+/// Something failed: not before that time is a partition begun again.
+#[derive(Debug, Clone, Copy)]
+struct Failed {
+    again_at: Instant,
+    after: Duration,
 }
 
 impl Committer {
+    pub(super) fn new(shared: Arc<Shared>, current: Option<Current>, next: u64, now: fn() -> Moment) -> Self {
+        Self { shared, current, next, now, room_asked: None, failed: None }
+    }
+
     /// Works until nobody can ask any more, and everything asked for is answered.
     pub(super) fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         let mut batch = Vec::new();
@@ -74,10 +84,7 @@ impl Committer {
                         points += request.writes.len();
                         batch.push(request);
                     }
-                    Message::Tick => {
-                        // An error is said, and comes again with the next points.
-                        let _again_later = self.begin_when_due((self.now)());
-                    }
+                    Message::Tick => self.look(),
                     Message::Forget => self.forget(),
                 }
                 if points < BATCH_POINTS_MAX {
@@ -93,6 +100,13 @@ impl Committer {
                 let _nobody_waits = request.done.send(outcome.clone());
             }
         }
+    }
+
+    /// Begins a partition if it is time, and sees whether points can be taken.
+    fn look(&mut self) {
+        let now = (self.now)();
+        let outcome = self.room(now.instant).and_then(|()| self.begin_when_due(now));
+        self.shared.telemetry.history.is_up.set(i64::from(outcome.is_ok()));
     }
 
     /// It is here that keys are forgotten, because nothing else makes partitions hold them.
@@ -129,7 +143,14 @@ impl Committer {
                 let hidden = self.shared.fresh.take(&writes, began.instant);
                 telemetry.put_series_hidden.inc_by(hidden);
             }
-            Err(error) => telemetry.refused(error.reason(), received.puts + received.vitals),
+            Err(error) => {
+                telemetry.refused(error.reason(), received.puts + received.vitals);
+                // What was not stored must not take the room of what could be.
+                let new = writes.iter().filter(|write| write.key.newest_partition() == 0);
+                let new: Vec<u64> = new.map(|write| write.key.id).collect();
+                drop(writes);
+                self.shared.keys.forget_unstored(&new);
+            }
         }
         telemetry.is_up.set(i64::from(outcome.is_ok()));
         outcome
@@ -142,6 +163,7 @@ impl Committer {
         if is_known {
             return Ok(());
         }
+        self.check_presence(now);
         let rules = &self.shared.rules;
         match lifecycle::disk::free_bytes(&self.shared.dir) {
             Ok(Some(free)) => {
@@ -157,110 +179,99 @@ impl Committer {
         Ok(())
     }
 
+    /// What is written to a folder that somebody has removed is nowhere.
+    fn check_presence(&mut self, now: Instant) {
+        let Some(current) = &self.current else { return };
+        if !current.found.path.exists() {
+            tracing::error!(path = %current.found.path.display(), "the partition that is written to was removed: its points are lost");
+            self.shared.telemetry.history.damaged("partition", 1);
+            self.shared.partitions.remove(current.found.number);
+            self.current = None;
+            self.fail(now);
+        }
+    }
+
     fn store(&mut self, writes: &[Write], now: Moment) -> Result<(), PutError> {
         self.begin_when_due(now)?;
         let sync = self.shared.rules.sync;
-        let hot = self.open(now)?;
-        let number = self.current.as_ref().map_or(0, |current| current.found.number);
-        match hot.commit(number, writes, now.wall_ms, sync) {
+        let Some(Current { found, hot }) = &self.current else { return Err(not_begun()) };
+        match damage::catch(|| hot.commit(found.number, writes, now.wall_ms, sync)) {
             Ok(()) => {
+                self.failed = None;
                 if sync {
                     self.shared.telemetry.history.syncs.inc();
                 }
                 Ok(())
             }
             Err(failure) => {
-                drop(hot);
-                tracing::error!(%failure, partition = number, "points could not be stored");
-                self.fail();
-                // The next try asks the disk anew.
-                self.room_asked = None;
+                tracing::error!(%failure, partition = found.number, "points could not be stored");
+                // What a failed write or sync left behind is never written to again: it can be read,
+                // and is sealed in time. What was acknowledged before is safe in it.
+                if hot.stats().points == 0 {
+                    self.shared.partitions.remove(found.number);
+                    hot.ends(End::Goes);
+                }
+                self.current = None;
+                self.fail(now.instant);
                 Err(PutError::from(&failure))
             }
         }
     }
 
-    /// The partition that is written to is kept for reading until it is opened again.
-    fn fail(&mut self) {
-        if let Some(current) = &mut self.current {
-            current.hot = None;
-        }
+    fn fail(&mut self, now: Instant) {
+        let after = self.failed.map_or(AGAIN_AFTER_MIN, |failed| (failed.after * 2).min(AGAIN_AFTER_MAX));
+        self.failed = Some(Failed { again_at: now + after, after });
+        // The next try asks the disk anew.
+        self.room_asked = None;
     }
 
     /// Begins a partition when there is none, or when the one that is written to is full or its
-    /// time is over.
+    /// time is over; where that fails, the latter goes on.
     fn begin_when_due(&mut self, now: Moment) -> Result<(), PutError> {
+        if !self.is_due(now) {
+            return Ok(());
+        }
+        let is_too_soon = self.failed.is_some_and(|failed| now.instant < failed.again_at);
+        let begun = if is_too_soon { Err(not_begun()) } else { self.begin(now) };
+        if self.current.is_some() { Ok(()) } else { begun }
+    }
+
+    fn is_due(&self, now: Moment) -> bool {
+        let Some(Current { found, hot }) = &self.current else { return true };
         let rules = &self.shared.rules;
         let span_ms = u64::try_from(rules.partition_span.as_millis()).unwrap_or(u64::MAX);
-        if let Some(current) = &self.current {
-            let Some(hot) = &current.hot else { return Ok(()) };
-            // Also when the clock was set back by as much: what was begun years ahead would not end.
-            let is_over = now.wall_ms.abs_diff(current.found.begun_ms) >= span_ms;
-            if !is_over && hot.stats().points < rules.partition_points_max {
-                return Ok(());
-            }
-            if hot.stats().points == 0 {
-                return Ok(());
-            }
-        }
-        let number = self.next;
-        let found = Found::raw(&self.shared.dir, number, now.wall_ms);
-        let opened = Hot::open(&found.path).map_err(|failure| {
-            tracing::error!(%failure, partition = number, "a partition could not be begun");
-            PutError::from(&failure)
-        })?;
+        // Also when the clock was set back by as much: what was begun years ahead would not end.
+        let is_over = now.wall_ms.abs_diff(found.begun_ms) >= span_ms;
+        let points = hot.stats().points;
+        points >= rules.partition_points_max || (is_over && points > 0)
+    }
+
+    fn begin(&mut self, now: Moment) -> Result<(), PutError> {
+        let found = Found::raw(&self.shared.dir, self.next, now.wall_ms);
         self.next += 1;
-        let hot = Arc::new(opened.hot);
+        let opened = Hot::open(&found.path).and_then(|opened| {
+            // Else its folder itself might not be there after a power failure.
+            start::sync_dir(&self.shared.dir)?;
+            Ok(opened)
+        });
+        let hot = match opened {
+            Ok(opened) => Arc::new(opened.hot),
+            Err(failure) => {
+                tracing::error!(%failure, partition = found.number, "a partition could not be begun");
+                let _nothing_was_stored_in_it = std::fs::remove_dir_all(&found.path);
+                self.fail(now.instant);
+                return Err(PutError::from(&failure));
+            }
+        };
         self.shared.partitions.put(Partition::new(found.clone(), Store::Raw(Arc::clone(&hot))));
-        self.current = Some(Current { found, hot: Some(hot) });
+        self.current = Some(Current { found, hot });
         self.shared.nudge();
         Ok(())
     }
+}
 
-    /// The partition that is written to, which is opened again after a failure.
-    fn open(&mut self, now: Moment) -> Result<Arc<Hot>, PutError> {
-        let unavailable = |why: &str| Err(PutError::Unavailable(why.to_owned()));
-        let found = match &self.current {
-            Some(Current { hot: Some(hot), .. }) => return Ok(Arc::clone(hot)),
-            Some(current) => current.found.clone(),
-            None => return unavailable("no partition could be begun"),
-        };
-        let is_too_soon = self.opened_at.is_some_and(|tried| now.instant.saturating_duration_since(tried) < OPEN_EVERY);
-        if is_too_soon {
-            return unavailable("a write failed before");
-        }
-        self.opened_at = Some(now.instant);
-        if !self.let_go(found.number) {
-            return unavailable("it is being read");
-        }
-        let Some(hot) = start::open(&self.shared, &found) else {
-            if !found.path.exists() {
-                self.current = None;
-            }
-            return unavailable("a write failed before");
-        };
-        tracing::info!(partition = found.number, "points can be stored again");
-        self.current = Some(Current { found, hot: Some(Arc::clone(&hot)) });
-        Ok(hot)
-    }
-
-    /// Takes a partition away from its readers, and waits until the last one is done: it cannot be
-    /// opened twice.
-    fn let_go(&self, number: u64) -> bool {
-        let Some(partition) = self.shared.partitions.get(number) else { return true };
-        let Store::Raw(hot) = &partition.store else { return true };
-        let hot = Arc::downgrade(hot);
-        self.shared.partitions.put(Partition::new(partition.found.clone(), Store::Unavailable));
-        drop(partition);
-        let until = Instant::now() + READERS_WITHIN;
-        while hot.strong_count() > 0 {
-            if Instant::now() >= until {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        true
-    }
+fn not_begun() -> PutError {
+    PutError::Unavailable("it could not be written a moment ago".to_owned())
 }
 
 /// How many points were asked for.

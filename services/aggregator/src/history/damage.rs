@@ -33,9 +33,11 @@ impl Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::NotFound => {
-                Self::Damaged(error.to_string())
-            }
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::InvalidData
+            | io::ErrorKind::NotFound
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory => Self::Damaged(error.to_string()),
             // A place of the disk that cannot be read will not become readable by waiting.
             _ if is_of_the_medium(&error) => Self::Damaged(error.to_string()),
             _ => Self::System(error),

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::Shared;
 use super::commit::Message;
-use super::damage::Failure;
+use super::damage::{self, Failure};
 use super::hot::{End, Hot};
 use super::partitions::{Found, Kind, Partition, Store};
 use super::point::Point;
@@ -24,6 +24,8 @@ use crate::fleet::Moment;
 const TEND_EVERY: Duration = Duration::from_secs(10);
 /// When what failed is tried again.
 const AGAIN_AFTER: Duration = Duration::from_secs(600);
+/// Keys that were never stored after all are looked for so many times less often.
+const FORGET_EVERY: u64 = 60;
 /// Points that are read at a time while a partition is sealed.
 const PIECE_POINTS: usize = 8 * 1024;
 
@@ -36,6 +38,8 @@ pub(super) struct Keeper {
     pub(super) now: fn() -> Moment,
     /// Whether what is over may be removed.
     pub(super) wall: Wall,
+    /// How often it has.
+    pub(super) tended: u64,
     /// Partitions with which something failed, and when.
     pub(super) failed: HashMap<u64, Instant>,
 }
@@ -71,21 +75,27 @@ impl Keeper {
             if self.failed.contains_key(&partition.number()) {
                 continue;
             }
-            let outcome = match &partition.store {
-                Store::Raw(hot) => self.seal(partition, hot),
-                Store::Sealed(_) if !is_clock_right => Ok(()),
-                Store::Sealed(segment) => self.expire(partition, segment, now).map(|is_over| is_any_over |= is_over),
+            let outcome = damage::catch(|| match &partition.store {
+                Store::Raw(hot) => self.seal(partition, hot).map(|()| false),
+                Store::Sealed(_) if !is_clock_right => Ok(false),
+                Store::Sealed(segment) => self.expire(partition, segment, now),
                 Store::Unavailable => {
-                    start::open(&self.shared, &partition.found);
-                    Ok(())
+                    start::open(&self.shared, &partition.found, false);
+                    Ok(false)
                 }
-            };
+            });
+            let outcome = outcome.or_else(|failure| {
+                // What cannot be sealed must not stay for ever.
+                if is_clock_right && self.expire_raw(partition, now) { Ok(true) } else { Err(failure) }
+            });
+            is_any_over |= matches!(outcome, Ok(true));
             if let Err(failure) = outcome {
                 self.failed.insert(partition.number(), now.instant);
                 tracing::error!(%failure, partition = partition.number(), again_after = ?AGAIN_AFTER, "a partition of the history could not be tended");
             }
         }
-        if is_any_over {
+        self.tended += 1;
+        if is_any_over || self.tended.is_multiple_of(FORGET_EVERY) {
             self.ask(Message::Forget);
         }
         self.measure();
@@ -162,8 +172,8 @@ impl Keeper {
             return Ok(false);
         }
         let mut staying = Vec::new();
-        segment.newer_than(kept_from.saturating_sub(1), |id| staying.push(id));
-        let mut damaged = 0;
+        let lost = segment.newer_than(kept_from.saturating_sub(1), |id| staying.push(id));
+        let mut damaged = lost.pages;
         let thinned = self.write(&partition.found, |writer| {
             for head in segment.series() {
                 match head {
@@ -181,6 +191,21 @@ impl Keeper {
         let thinned = Partition::new(partition.found.clone(), Store::Sealed(thinned)).thinned();
         self.shared.partitions.put(thinned.with_aliases(partition.aliases.clone()));
         Ok(true)
+    }
+
+    /// Removes a raw partition whose time is wholly over; says whether it did.
+    fn expire_raw(&self, partition: &Partition, now: Moment) -> bool {
+        let Store::Raw(hot) = &partition.store else { return false };
+        let kept_from_ms = now.wall_ms.saturating_sub(millis(self.shared.rules.retention));
+        let stats = hot.stats();
+        if stats.written_ms >= kept_from_ms || stats.ts_max >= kept_from_ms.div_euclid(1000) {
+            return false;
+        }
+        self.shared.partitions.remove(partition.number());
+        hot.ends(End::Goes);
+        self.shared.telemetry.history.expired();
+        tracing::info!(partition = partition.number(), "the time of a partition that could not be sealed is over");
+        true
     }
 
     /// Copies the points of a series, by the id that it has in the partition, from this second on.

@@ -181,6 +181,20 @@ impl Keys {
         key
     }
 
+    /// Forgets those of these keys of which nothing was ever stored, and which nobody has in hand.
+    pub(super) fn forget_unstored(&self, ids: &[u64]) {
+        if ids.is_empty() {
+            return;
+        }
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        for id in ids {
+            let is_over = |key: &Arc<Key>| key.newest_partition() == 0 && Arc::strong_count(key) == 2;
+            if inner.by_id.get(id).is_some_and(is_over) {
+                inner.remove(*id);
+            }
+        }
+    }
+
     /// Forgets the keys of which nothing is left: the newest partition that held them is not whole
     /// any more, no other does (`holder` names the newest that does), and nobody has them in hand.
     /// Costs the number of keys.

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::damage::Failure;
+use super::damage::{self, Failure};
 use super::hot::Hot;
+use super::journal;
 use super::point::Point;
-use super::sealed::Segment;
+use super::sealed::{OpenError, Segment};
 
 /// What a folder of raw points ends with, after its number and when it was begun.
 const RAW: &str = "raw";
@@ -99,7 +100,7 @@ impl Partition {
         match &self.store {
             Store::Raw(hot) => {
                 let end = *range.end();
-                match hot.read(id, range, limit, into) {
+                match damage::catch(|| hot.read(id, range, limit, into)) {
                     Ok(true) => Ok(Read::default()),
                     Ok(false) => {
                         let next = into.last().and_then(|last| last.ts.checked_add(1));
@@ -226,25 +227,40 @@ fn path(dir: &Path, number: u64, begun_ms: i64, kind: &str) -> PathBuf {
     dir.join(format!("{number:08}-{begun_ms}.{kind}"))
 }
 
-/// The partitions in this folder, oldest first. Where a crash left both, the sealed form is whole
-/// and the raw one is removed; what was not sealed to its end is removed too.
+/// The partitions in this folder, oldest first. Where a crash left both forms of one, the sealed one
+/// stays if it can be read; what was not sealed to its end is removed.
 pub(super) fn find(dir: &Path) -> io::Result<Vec<Found>> {
     let mut found: Vec<Found> = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|kind| kind == SEALING) {
-            fs::remove_file(&path)?;
+        if path.extension().is_some_and(|kind| kind == SEALING)
+            && let Err(error) = fs::remove_file(&path)
+        {
+            tracing::warn!(%error, path = %path.display(), "what was not sealed to its end could not be removed");
         }
         found.extend(Found::parse(path));
     }
     found.sort();
     for (raw, sealed) in found.iter().zip(found.iter().skip(1)) {
         if raw.number == sealed.number && (raw.kind, sealed.kind) == (Kind::Raw, Kind::Sealed) {
-            fs::remove_dir_all(&raw.path)?;
+            keep_one(dir, raw, sealed)?;
         }
     }
     found.retain(|one| one.path.exists());
     Ok(found)
+}
+
+fn keep_one(dir: &Path, raw: &Found, sealed: &Found) -> io::Result<()> {
+    match Segment::open(&sealed.path) {
+        Err(error @ OpenError::Damaged(_)) => {
+            let aside = set_aside(dir, &sealed.path)?;
+            tracing::error!(%error, aside = %aside.display(), "a sealed partition is damaged and was set aside: its raw form is still there");
+            Ok(())
+        }
+        // What was lost when it was sealed is for a person to look at.
+        _ if journal::is_marked(&raw.path)? => set_aside(dir, &raw.path).map(|_| ()),
+        _ => fs::remove_dir_all(&raw.path),
+    }
 }
 
 /// Moves a damaged partition where nothing reads it, but a person may.
@@ -294,12 +310,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let raw = Found::raw(dir.path(), 2, 5);
         fs::create_dir(&raw.path).unwrap();
-        fs::write(raw.sealed(dir.path()).path, "x").unwrap();
+        super::super::sealed::Writer::create(&raw.sealed(dir.path()).path).unwrap().finish(0).unwrap();
         fs::write(raw.sealing(dir.path()), "x").unwrap();
         let other = Found::raw(dir.path(), 3, 6);
         fs::create_dir(&other.path).unwrap();
         assert_eq!(find(dir.path()).unwrap(), [raw.sealed(dir.path()), other]);
         assert!(!raw.path.exists() && !raw.sealing(dir.path()).exists());
+    }
+
+    #[test]
+    fn a_raw_one_is_not_given_up_for_a_sealed_one_that_cannot_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let raw = Found::raw(dir.path(), 2, 5);
+        fs::create_dir(&raw.path).unwrap();
+        fs::write(raw.sealed(dir.path()).path, "damaged").unwrap();
+        assert_eq!(find(dir.path()).unwrap(), [raw]);
+        assert_eq!(fs::read_dir(dir.path().join(ASIDE)).unwrap().count(), 1);
     }
 
     #[test]

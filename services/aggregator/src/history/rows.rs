@@ -66,6 +66,7 @@ impl Rows {
     /// When a partition cannot be read now. What is damaged is passed over, and counted.
     pub fn next_piece(&mut self, into: &mut Vec<Point>) -> Result<Option<Arc<Key>>, ReadError> {
         into.clear();
+        self.history.shared.check_keys()?;
         loop {
             if let Some(merge) = &mut self.reading {
                 merge.piece(&self.history, into)?;

@@ -66,18 +66,18 @@ pub(super) fn start(shared: &Arc<Shared>, now: fn() -> Moment) -> Result<Committ
     let mut current = None;
     // Newest first: where two partitions know a key by two ids, the newer one's counts.
     for (at, found) in found.into_iter().rev().enumerate() {
-        let hot = open(shared, &found);
-        // One that was set aside is gone; one that cannot be opened now is tried again.
-        if at == 0 && found.kind == Kind::Raw && found.path.exists() {
-            current = Some(Current { found, hot });
+        let hot = open(shared, &found, true);
+        if at == 0 {
+            current = hot.map(|hot| Current { found, hot });
         }
     }
-    Ok(Committer { shared: Arc::clone(shared), current, next, now, room_asked: None, opened_at: None })
+    Ok(Committer::new(Arc::clone(shared), current, next, now))
 }
 
 /// Opens a partition, takes in its keys, and puts it among the others. What is damaged is set aside;
-/// what the system does not give now is put there as such. Gives what can be written to.
-pub(super) fn open(shared: &Shared, found: &Found) -> Option<Arc<Hot>> {
+/// what the system does not give now is put there as such, and said if that is asked for. Gives what
+/// can be written to.
+pub(super) fn open(shared: &Shared, found: &Found, is_said: bool) -> Option<Arc<Hot>> {
     let mut aliases = HashMap::new();
     let mut take = |id, space, text: &str| {
         let key = shared.keys.restore(space, text, id, found.number);
@@ -95,15 +95,20 @@ pub(super) fn open(shared: &Shared, found: &Found) -> Option<Arc<Hot>> {
         Ok(store) => {
             let hot = if let Store::Raw(hot) = &store { Some(Arc::clone(hot)) } else { None };
             shared.partitions.put(Partition::new(found.clone(), store).with_aliases(aliases));
+            shared.read_keys_of(found.number);
             hot
         }
         Err(Failure::Damaged(why)) => {
             shared.set_aside(found, &why);
+            shared.read_keys_of(found.number);
             None
         }
         // No room, no open files: a reason to try again, none to throw anything away.
         Err(failure) => {
-            tracing::error!(%failure, partition = found.number, "a partition of the history cannot be opened now");
+            if is_said {
+                tracing::error!(%failure, partition = found.number, "a partition of the history cannot be opened now: until it can, nothing is read, and no new key is taken");
+            }
+            shared.misses_keys_of(found.number);
             shared.partitions.put(Partition::new(found.clone(), Store::Unavailable));
             None
         }

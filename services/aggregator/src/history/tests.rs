@@ -2,6 +2,7 @@
 
 mod clock;
 mod damage;
+mod failures;
 mod model;
 
 use super::partitions::Kind;
