@@ -55,7 +55,7 @@ impl fmt::Debug for Key {
 
 /// There is no room for another key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no room for another key: {keys} keys of {bytes} bytes are kept, FLEETGAUGE_MAX_KEYS limits them")]
+#[error("no room for another key: {keys} keys, which take {bytes} bytes, are kept; FLEETGAUGE_MAX_KEYS limits both")]
 pub struct NoRoom {
     keys: usize,
     bytes: usize,
@@ -73,7 +73,9 @@ struct Inner {
     puts: HashMap<Box<str>, Arc<Key>>,
     vitals: HashMap<Box<str>, Arc<Key>>,
     by_id: BTreeMap<u64, Arc<Key>>,
-    bytes: usize,
+    /// Memory that those take which were put, and the vital ones: each have room of their own, so
+    /// that no program can keep an agent out.
+    bytes: [usize; 2],
 }
 
 impl Inner {
@@ -84,8 +86,16 @@ impl Inner {
         }
     }
 
+    fn bytes(&mut self, space: Space) -> &mut usize {
+        let [put, vital] = &mut self.bytes;
+        match space {
+            Space::Put => put,
+            Space::Vital => vital,
+        }
+    }
+
     fn insert(&mut self, key: Arc<Key>) {
-        self.bytes += cost(&key.text);
+        *self.bytes(key.space) += cost(&key.text);
         self.by_id.insert(key.id, Arc::clone(&key));
         let texts = match key.space {
             Space::Put => &mut self.puts,
@@ -96,7 +106,7 @@ impl Inner {
 
     fn remove(&mut self, id: u64) {
         let Some(key) = self.by_id.remove(&id) else { return };
-        self.bytes -= cost(&key.text);
+        *self.bytes(key.space) -= cost(&key.text);
         match key.space {
             Space::Put => self.puts.remove(&key.text),
             Space::Vital => self.vitals.remove(&key.text),
@@ -110,7 +120,7 @@ fn cost(text: &str) -> usize {
 }
 
 impl Keys {
-    /// None yet, and room for so many.
+    /// None yet, and room for so many that are put, and as many vital ones.
     #[must_use]
     pub(super) fn new(keys_max: usize) -> Self {
         Self { inner: RwLock::default(), keys_max }
@@ -147,8 +157,9 @@ impl Keys {
             return Ok(Arc::clone(key));
         }
         let bytes_max = self.keys_max.saturating_mul(TEXT_BYTES_PER_KEY + KEY_BYTES);
-        if inner.by_id.len() >= self.keys_max || inner.bytes + cost(text) > bytes_max {
-            return Err(NoRoom { keys: inner.by_id.len(), bytes: inner.bytes });
+        let (keys, bytes) = (inner.space(space).len(), *inner.bytes(space));
+        if keys >= self.keys_max || bytes + cost(text) > bytes_max {
+            return Err(NoRoom { keys, bytes });
         }
         // Larger than any before, also when the clock was set back.
         let last = inner.by_id.last_key_value().map_or(0, |(id, _)| *id);
@@ -291,8 +302,9 @@ mod tests {
         let keys = Keys::new(2);
         keys.find_or_add(Space::Put, "a", || 1).unwrap();
         assert!(keys.find_or_add(Space::Put, &"x".repeat(10_000), || 1).is_err(), "the text counts too");
-        keys.find_or_add(Space::Vital, "b", || 1).unwrap();
+        keys.find_or_add(Space::Put, "b", || 1).unwrap();
         assert!(keys.find_or_add(Space::Put, "c", || 1).is_err());
+        assert!(keys.find_or_add(Space::Vital, "c", || 1).is_ok(), "vital signs have room of their own");
         assert!(keys.find_or_add(Space::Put, "a", || 1).is_ok(), "it is there already");
     }
 
