@@ -3,6 +3,8 @@
 
 use std::io::{self, BufRead};
 
+use serde::{Deserialize, Serialize};
+
 /// The longest line; a key and two numbers fit in the 64 KiB that servers take.
 pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024;
 
@@ -25,7 +27,7 @@ pub(crate) struct Point {
 }
 
 /// Where in a file something is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {
     /// Bytes from the beginning.
     pub(crate) offset: u64,
