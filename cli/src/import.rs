@@ -14,7 +14,7 @@ use clap::Args;
 use client::reply::Violation;
 use client::{ClientError, Pipeline, Window};
 use lifecycle::exit;
-use lines::Place;
+use lines::{Latest, Place};
 use position::{Found, Identity, Position, Reached};
 use progress::Progress;
 use reader::Source;
@@ -22,10 +22,12 @@ use upload::{Stopped, Upload};
 
 use crate::output::{self, counted};
 use crate::server::{Server, Target};
+use crate::span;
 
 /// Store many numbers, from a file or standard input.
 ///
-/// Each line is `key value timestamp`, with the timestamp in Unix seconds, as export writes them.
+/// Each line is `key value timestamp`, with the timestamp in Unix seconds, as export writes them, or
+/// written 2026-01-31T10:00:00Z. (1h, for an hour ago, would be another second at each run.)
 /// Empty lines and those that begin with # are skipped. A line that is wrong, or that the server
 /// refuses, is named with its number, and the rest goes on; the exit code is then 1.
 ///
@@ -50,6 +52,9 @@ pub(crate) struct Import {
     /// Stop when more lines than this are wrong.
     #[arg(long, value_name = "N", default_value_t = 100)]
     max_errors: u64,
+    /// Store timestamps that are more than a day ahead too; most of those are milliseconds.
+    #[arg(long)]
+    allow_future: bool,
     /// How many lines may be on their way without an answer.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     window: u32,
@@ -65,6 +70,7 @@ impl Import {
         let size = source.as_regular().and_then(|file| file.metadata().ok());
         let position = size.as_ref().map(|found| Position::new(&self.file, Identity::new(&target.address, found)));
         let progress = Progress::of(size.map(|found| found.len()));
+        let latest: Latest = if self.allow_future { || i64::MAX } else { span::latest };
         let from = self.begin(position.as_ref(), &progress);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -76,7 +82,7 @@ impl Import {
             let pipeline = Pipeline::connect(&target.address, target.timeout, window).await;
             let pipeline = pipeline.map_err(|error| target.failed(&error))?;
             let mut upload = Upload::new(self.name(), pipeline, from, self.max_errors, progress).keeping(position);
-            let mut batches = source.read(from.place).map_err(cannot_read)?;
+            let mut batches = source.read(from.place, latest).map_err(cannot_read)?;
             let stopped = tokio::select! {
                 done = upload.run(&mut batches) => done.err().map(|stopped| self.explain(stopped, &target, &upload)),
                 () = lifecycle::stop::signal() => Some((exit::FAILED, "stopped".to_owned())),

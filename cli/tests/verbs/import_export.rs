@@ -50,6 +50,21 @@ fn wrong_lines_are_named_and_the_rest_is_stored() {
 }
 
 #[test]
+fn timestamps_are_those_of_put_but_for_how_long_ago() {
+    let server = line_server::start().to_string();
+    let import =
+        |arguments: &[&str], lines| run_with(&[&["import", "--server", &server, "-"], arguments].concat(), lines);
+    import(&[], "k 1 2022-01-20T09:39:07+01:00\nk 2 2022-01-20T08:39:08Z\n").well();
+    assert_eq!(run(&["get", "--server", &server, "k"]).well(), "k 1.0 1642667947\nk 2.0 1642667948\n");
+    import(&[], "k 1 1h\n").badly(1, "stdin:1: the timestamp \"1h\" is neither Unix seconds nor a time such as");
+    import(&[], "m 1 1642667947000\nm 2 5\n")
+        .badly(1, "stdin:1: the timestamp 1642667947000 is more than a day ahead and looks like milliseconds");
+    assert_eq!(run(&["get", "--server", &server, "m"]).well(), "m 2.0 5\n");
+    import(&["--allow-future"], "m 1 1642667947000\n").well();
+    assert_eq!(run(&["get", "--server", &server, "m"]).well(), "m 2.0 5\nm 1.0 1642667947000\n");
+}
+
+#[test]
 fn too_many_wrong_lines_stop_it() {
     let server = line_server::start().to_string();
     let wrong = [lines(5), "refused 1 1\nk one 1\n".repeat(100), lines(50_000)].concat();
@@ -192,7 +207,10 @@ fn files_that_cannot_be_read_or_written_are_named() {
     let folder = Folder::with("");
     let path = folder.directory().to_str().unwrap();
     run(&["import", "--server", &server, path]).badly(1, &format!("error: cannot read {path}: Is a directory"));
-    run(&["export", "--server", &server, "-o", "/nonexistent/x"]).badly(1, "error: cannot write /nonexistent/x: ");
+    run(&["export", "--server", &server, "-o", "/nonexistent/x"]).badly(
+        1,
+        "error: cannot write /nonexistent/x: in the directory /nonexistent: No such file or directory (os error 2)\n",
+    );
     run(&["import", "--server", &nobody(), &folder.path()]).badly(69, "cannot connect");
     assert_eq!(folder.files(), 1);
 }
