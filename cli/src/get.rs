@@ -18,8 +18,8 @@ use crate::span::Span;
 /// server sends them: each key's rows together, the oldest first. Nothing stored prints nothing.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  fleetgauge get huginn.cpu
-  fleetgauge get huginn.cpu --from 1h
+  fleetgauge get backup.seconds
+  fleetgauge get backup.seconds --from 1h
   fleetgauge get '*' --from 2026-01-31T00:00:00Z --to 2026-01-31T23:59:59Z --csv > january-31.csv
   fleetgauge get '*' --json | jq -r .key | uniq
 
@@ -27,7 +27,7 @@ The quotes keep the shell from putting the names of files in place of the star."
 pub(crate) struct Get {
     /// The key, or '*' for everything that was put.
     key: String,
-    /// Print one JSON object on a line for each point: {"key":"huginn.cpu","timestamp":1642667947,"value":10.6};
+    /// Print one JSON object on a line for each point: {"key":"backup.seconds","timestamp":1642667947,"value":42.5};
     /// what JSON has no number for is "nan", "inf" or "-inf".
     #[arg(long, conflicts_with = "csv")]
     json: bool,

@@ -14,24 +14,27 @@ use clap::Args;
 use client::reply::Violation;
 use client::{ClientError, Pipeline, Window};
 use lifecycle::exit;
-use lines::Place;
-use position::{Found, Identity, Position};
+use lines::{Latest, Place};
+use position::{Found, Identity, Position, Reached};
 use progress::Progress;
 use reader::Source;
 use upload::{Stopped, Upload};
 
 use crate::output::{self, counted};
 use crate::server::{Server, Target};
+use crate::span;
 
 /// Store many numbers, from a file or standard input.
 ///
-/// Each line is `key value timestamp`, with the timestamp in Unix seconds, as export writes them.
+/// Each line is `key value timestamp`, with the timestamp in Unix seconds, as export writes them, or
+/// written 2026-01-31T10:00:00Z. (1h, for an hour ago, would be another second at each run.)
 /// Empty lines and those that begin with # are skipped. A line that is wrong, or that the server
 /// refuses, is named with its number, and the rest goes on; the exit code is then 1.
 ///
 /// An import that was stopped goes on where it was when the same command is run again. Until it is
-/// done, FILE.fleetgauge-import keeps how far it came; when FILE has changed since, it begins anew. To
-/// store a point twice does no harm.
+/// done, FILE.fleetgauge-import keeps how far it came; when FILE has changed since, it begins anew. It
+/// goes on no later than at the first line that the server refused, which it may take now, and counts
+/// the wrong lines before that. To store a point twice does no harm.
 #[derive(Args)]
 #[command(after_help = "Examples:
   fleetgauge import points.txt
@@ -49,6 +52,9 @@ pub(crate) struct Import {
     /// Stop when more lines than this are wrong.
     #[arg(long, value_name = "N", default_value_t = 100)]
     max_errors: u64,
+    /// Store timestamps that are more than a day ahead too; most of those are milliseconds.
+    #[arg(long)]
+    allow_future: bool,
     /// How many lines may be on their way without an answer.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     window: u32,
@@ -64,6 +70,7 @@ impl Import {
         let size = source.as_regular().and_then(|file| file.metadata().ok());
         let position = size.as_ref().map(|found| Position::new(&self.file, Identity::new(&target.address, found)));
         let progress = Progress::of(size.map(|found| found.len()));
+        let latest: Latest = if self.allow_future { || i64::MAX } else { span::latest };
         let from = self.begin(position.as_ref(), &progress);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -75,7 +82,7 @@ impl Import {
             let pipeline = Pipeline::connect(&target.address, target.timeout, window).await;
             let pipeline = pipeline.map_err(|error| target.failed(&error))?;
             let mut upload = Upload::new(self.name(), pipeline, from, self.max_errors, progress).keeping(position);
-            let mut batches = source.read(from).map_err(cannot_read)?;
+            let mut batches = source.read(from.place, latest).map_err(cannot_read)?;
             let stopped = tokio::select! {
                 done = upload.run(&mut batches) => done.err().map(|stopped| self.explain(stopped, &target, &upload)),
                 () = lifecycle::stop::signal() => Some((exit::FAILED, "stopped".to_owned())),
@@ -92,8 +99,8 @@ impl Import {
     }
 
     /// Where to begin.
-    fn begin(&self, position: Option<&Position>, progress: &Progress) -> Place {
-        let beginning = Place { offset: 0, lines: 0 };
+    fn begin(&self, position: Option<&Position>, progress: &Progress) -> Reached {
+        let beginning = Reached { place: Place { offset: 0, lines: 0 }, misread: 0 };
         let Some(position) = position.filter(|_| !self.restart) else { return beginning };
         match position.find() {
             Found::Nothing => beginning,
@@ -101,13 +108,17 @@ impl Import {
                 progress.say(&format!("{} is of no use, {why}: beginning anew", position.path().display()));
                 beginning
             }
-            Found::Place(place) => {
+            Found::Reached(reached) => {
+                let before = match reached.misread {
+                    0 => String::new(),
+                    misread => format!(" ({} before it)", counted(misread, "wrong line")),
+                };
                 progress.say(&format!(
-                    "going on at line {} of {}; --restart begins anew",
-                    place.lines + 1,
+                    "going on at line {} of {}{before}; --restart begins anew",
+                    reached.place.lines + 1,
                     self.file.display()
                 ));
-                place
+                reached
             }
         }
     }
@@ -162,7 +173,11 @@ fn finished(mut upload: Upload, took: Duration) -> Result<(), ExitCode> {
     let said = std::io::Write::write_all(&mut out, sentence.as_bytes());
     output::ended(said.and_then(|()| out.finish()), "standard output")?;
     if wrong > 0 {
-        return Err(exit::because(exit::FAILED, format!("{}, not stored", counted(wrong, "wrong line"))));
+        let unnamed = match upload.unnamed() {
+            0 => String::new(),
+            unnamed => format!(", {unnamed} of them without their numbers; a smaller --window names all"),
+        };
+        return Err(exit::because(exit::FAILED, format!("{}, not stored{unnamed}", counted(wrong, "wrong line"))));
     }
     Ok(())
 }

@@ -75,7 +75,12 @@ pub(crate) fn beside(path: &Path) -> io::Result<NamedTempFile> {
     // As any new file; the system takes away what the user's mask says.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
+    builder.tempfile_in(folder).map_err(|error| {
+        // Behind the system's sentence stands the name that it would have had, which nobody knows.
+        let sentence = error.to_string();
+        let why = sentence.split(" at path ").next().unwrap_or_default();
+        io::Error::new(error.kind(), format!("in the directory {}: {why}", folder.display()))
+    })
 }
 
 /// Gives a file its name, in one step, once all of it is on disk.

@@ -71,7 +71,7 @@ impl Target {
             ClientError::Protocol(_) => {
                 format!("{address}: {error}; is this the port of put and get (8888 unless it was set otherwise)?")
             }
-            ClientError::Lost(_) => format!("{address}: {error}; is it being restarted? Trying again does no harm"),
+            ClientError::Lost(_) => format!("{address}: {error}; is it being restarted?"),
             ClientError::Key(_) => error.to_string(),
             ClientError::Error(_) | ClientError::TooMuch(_) => format!("{address}: {error}"),
         };
@@ -80,11 +80,13 @@ impl Target {
 }
 
 fn host_and_port(text: &str) -> Result<String, String> {
-    let is_one = |(host, port): (&str, &str)| !host.is_empty() && port.parse().is_ok_and(|port: u16| port != 0);
+    let is_one = |(host, port): (&str, &str)| {
+        !host.is_empty() && !host.contains(['/', '@']) && port.parse().is_ok_and(|port: u16| port != 0)
+    };
     if text.rsplit_once(':').is_some_and(is_one) {
         return Ok(text.to_owned());
     }
-    Err("accepted: a host and a port such as aggregator:8888 or [::1]:8888".to_owned())
+    Err("accepted: a host and a port such as aggregator:8888 or [::1]:8888, without http://".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -101,7 +103,17 @@ mod tests {
         for good in ["127.0.0.1:8888", "aggregator:1", "[::1]:8888"] {
             assert_eq!(host_and_port(good).unwrap(), good);
         }
-        for bad in ["", "aggregator", ":8888", "aggregator:", "aggregator:0", "aggregator:88888", "http://x"] {
+        for bad in [
+            "",
+            "aggregator",
+            ":8888",
+            "aggregator:",
+            "aggregator:0",
+            "aggregator:88888",
+            "http://x",
+            "http://x:8888",
+            "u@x:8888",
+        ] {
             host_and_port(bad).unwrap_err();
         }
     }

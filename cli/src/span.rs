@@ -35,20 +35,48 @@ impl Span {
     }
 }
 
+/// How far ahead a timestamp may be: a clock that is wrong, or a zone that was forgotten, is a
+/// matter of hours; milliseconds are thousands of years away.
+const AHEAD_MAX: i64 = 86_400;
+
+/// Now, in Unix seconds.
+pub(crate) fn now() -> i64 {
+    lifecycle::clock::unix_ms().div_euclid(1000)
+}
+
+/// The latest timestamp that is stored without being asked for, in Unix seconds.
+pub(crate) fn latest() -> i64 {
+    now().saturating_add(AHEAD_MAX)
+}
+
+/// Refuses a timestamp that is later than the latest.
+pub(crate) fn check_not_ahead(timestamp: i64, latest: i64) -> Result<(), String> {
+    /// No second before the year 5138, and every millisecond since 1973.
+    const MILLISECONDS_MIN: i64 = 100_000_000_000;
+    if timestamp <= latest {
+        return Ok(());
+    }
+    let looks = if timestamp >= MILLISECONDS_MIN { " and looks like milliseconds" } else { "" };
+    Err(format!("the timestamp {timestamp} is more than a day ahead{looks}; --allow-future stores it all the same"))
+}
+
 /// Unix seconds from what a person wrote, for clap.
 pub(crate) fn moment(text: &str) -> Result<i64, String> {
-    parse(text, lifecycle::clock::unix_ms().div_euclid(1000))
+    parse(text, now())
         .ok_or_else(|| "accepted: Unix seconds, a time such as 2026-01-31T10:00:00Z, or 1h for an hour ago".to_owned())
 }
 
 fn parse(text: &str, now: i64) -> Option<i64> {
-    if let Ok(seconds) = text.parse() {
-        return Some(seconds);
+    if let Some(moment) = absolute(text) {
+        return Some(moment);
     }
-    if let Some(ago) = lifecycle::duration(text) {
-        return now.checked_sub(i64::try_from(ago.as_secs()).ok()?);
-    }
-    rfc3339(text)
+    let ago = lifecycle::duration(text)?;
+    now.checked_sub(i64::try_from(ago.as_secs()).ok()?)
+}
+
+/// A moment that is the same whenever it is read: Unix seconds or RFC 3339.
+pub(crate) fn absolute(text: &str) -> Option<i64> {
+    text.parse().ok().or_else(|| rfc3339(text))
 }
 
 /// RFC 3339 with any offset; fractions of a second are cut off.
@@ -112,6 +140,16 @@ mod tests {
         check("2022-01-20T08:39:07*02:00", None);
         check("2022-01-20T08:39:07+0é:0", None);
         check("9223372036854775808", None);
+    }
+
+    #[test]
+    fn what_is_ahead() {
+        check_not_ahead(86_400, 86_400).unwrap();
+        check_not_ahead(i64::MIN, i64::MIN).unwrap();
+        check_not_ahead(i64::MAX, i64::MAX).unwrap();
+        let error = check_not_ahead(86_401, 86_400).unwrap_err();
+        assert!(!error.contains("milliseconds"), "{error}");
+        check_not_ahead(now() * 1000, latest()).unwrap_err();
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Up {
             Ok(agents) => agents,
             Err(error) => return exit::because(exit::FAILED, error),
         };
-        self.greet(&app, data_dir.as_deref());
+        self.greet(&app, &self.name(&agent, 1), data_dir.as_deref());
         let ended = app.run(async {
             signal.await;
             // Agents first: a page without them is what a clean stop looks like.
@@ -93,10 +93,8 @@ impl Up {
         let target = agent::Target { host: link.ip().to_string(), port: link.port() };
         let mut agents = JoinSet::new();
         for number in 1..=self.agents {
-            let name =
-                if self.agents == 1 { template.agent.to_string() } else { format!("{}-{number}", template.agent) };
             let settings = agent::Settings {
-                agent: AgentName::parse(&name).map_err(|error| error.to_string())?,
+                agent: AgentName::parse(&self.name(template, number)).map_err(|error| error.to_string())?,
                 aggregators: vec![target.clone()],
                 ..template.clone()
             };
@@ -110,21 +108,25 @@ impl Up {
         Ok(agents)
     }
 
+    /// What an agent is called; they are counted from 1.
+    fn name(&self, template: &agent::Settings, number: u16) -> String {
+        if self.agents == 1 { template.agent.to_string() } else { format!("{}-{number}", template.agent) }
+    }
+
     /// Where to look.
     #[expect(clippy::print_stdout, reason = "this is what the command was run for")]
-    fn greet(&self, app: &App, data_dir: Option<&std::path::Path>) {
+    fn greet(&self, app: &App, first_agent: &str, data_dir: Option<&std::path::Path>) {
         let (http, link, line) = (app.http_addr(), app.link_addr(), app.line_addr());
         let agents = if self.agents == 1 { "1 agent".to_owned() } else { format!("{} agents", self.agents) };
         println!("FleetGauge is up, with {agents} on this host.\n");
         println!("  the page       http://{http}/metrics");
         println!("  who is there   http://{http}/api/v1/agents");
         println!("  another agent  FLEETGAUGE_AGGREGATOR={link} FLEETGAUGE_AGENT=second cargo run --release -p agent");
-        println!(
-            "  put a number   printf 'put huginn.cpu 10.6 %s\\n' $(date +%s) | nc -N {} {}",
-            line.ip(),
-            line.port()
-        );
+        // Without a directory there is no history.
         if let Some(dir) = data_dir {
+            let nc = format!("nc -w1 {} {}", line.ip(), line.port());
+            println!("  put a number   printf 'put backup.seconds 42.5 %s\\n' $(date +%s) | {nc}");
+            println!("  get numbers    printf 'get {first_agent}.cpu\\n' | {nc}");
             println!("  data           {}", dir.display());
         }
         println!("\nCtrl-C stops it.");

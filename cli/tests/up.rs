@@ -63,6 +63,35 @@ fn a_first_look_works_within_two_seconds_and_ends_within_one() {
     assert!(stopped.elapsed() < Duration::from_secs(1), "{:?}", stopped.elapsed());
 }
 
+#[test]
+fn what_is_printed_about_put_and_get_works() {
+    let state = tempfile::tempdir().unwrap();
+    let mut command = command(&state);
+    command.args(["up", "--agents", "2"]).env("FLEETGAUGE_HTTP_LISTEN", "127.0.0.1:0").env("FLEETGAUGE_AGENT", "h");
+    command.env("FLEETGAUGE_INTERVAL", "100ms");
+    let mut up = Killed(command.stdout(Stdio::piped()).spawn().unwrap());
+    let said = BufReader::new(up.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let said: Vec<String> = said.take_while(|line| !line.contains("Ctrl-C")).collect();
+    let find = |begin: &str| said.iter().find(|line| line.contains(begin)).unwrap_or_else(|| panic!("{said:?}"));
+    // A shell would make a line break of it, and a number of $(date +%s).
+    let sent = |line: &str| line.split('\'').nth(1).unwrap().replace("\\n", "\n").replace("%s", "1642667947");
+    let address = find("'put ").split(" | nc -w1 ").nth(1).unwrap().replace(' ', ":");
+    let mut stream = TcpStream::connect(address).unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+    let mut ask = |command: &str| {
+        stream.write_all(command.as_bytes()).unwrap();
+        answers.by_ref().take_while(|line| !line.is_empty()).collect::<Vec<String>>()
+    };
+    assert_eq!(ask(&sent(find("'put "))), ["ok"]);
+    assert_eq!(ask("get backup.seconds\n"), ["ok", "backup.seconds 42.5 1642667947"]);
+    let began = Instant::now();
+    assert_eq!(sent(find("'get ")), "get h-1.cpu\n");
+    while ask(&sent(find("'get "))).len() < 2 {
+        assert!(began.elapsed() < Duration::from_secs(20), "the key that was printed has no points");
+        std::thread::yield_now();
+    }
+}
+
 #[track_caller]
 fn check_refused(pairs: &[(&str, &str)], arguments: &[&str], code: i32, sentence: &str) {
     let state = tempfile::tempdir().unwrap();

@@ -3,6 +3,10 @@
 
 use std::io::{self, BufRead};
 
+use serde::{Deserialize, Serialize};
+
+use crate::span;
+
 /// The longest line; a key and two numbers fit in the 64 KiB that servers take.
 pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024;
 
@@ -25,7 +29,7 @@ pub(crate) struct Point {
 }
 
 /// Where in a file something is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {
     /// Bytes from the beginning.
     pub(crate) offset: u64,
@@ -33,16 +37,20 @@ pub(crate) struct Place {
     pub(crate) lines: u64,
 }
 
+/// The latest Unix second that a point may have. Asked anew for each: a stream may go on for days.
+pub(crate) type Latest = fn() -> i64;
+
 /// Reads lines from a place on.
 pub(crate) struct Lines<R> {
     reader: R,
+    latest: Latest,
     place: Place,
     line: Vec<u8>,
 }
 
 impl<R: BufRead> Lines<R> {
-    pub(crate) fn new(reader: R, place: Place) -> Self {
-        Self { reader, place, line: Vec::new() }
+    pub(crate) fn new(reader: R, place: Place, latest: Latest) -> Self {
+        Self { reader, latest, place, line: Vec::new() }
     }
 
     /// Where the next line begins.
@@ -84,21 +92,21 @@ impl<R: BufRead> Lines<R> {
         let point = if self.line.len() > LINE_BYTES_MAX {
             Some(Err(format!("the line is longer than {LINE_BYTES_MAX} bytes")))
         } else {
-            parse(&self.line)
+            parse(&self.line, self.latest)
         };
         Ok(Some(point.map(|point| Line { number: self.place.lines, end: self.place.offset, point })))
     }
 }
 
 /// What a line says; `None`: nothing, it is empty or a comment.
-fn parse(line: &[u8]) -> Option<Result<Point, String>> {
+fn parse(line: &[u8], latest: Latest) -> Option<Result<Point, String>> {
     if line.starts_with(b"#") || line.trim_ascii().is_empty() {
         return None;
     }
-    Some(parse_point(line))
+    Some(parse_point(line, latest))
 }
 
-fn parse_point(line: &[u8]) -> Result<Point, String> {
+fn parse_point(line: &[u8], latest: Latest) -> Result<Point, String> {
     let text = std::str::from_utf8(line).map_err(|_| "the line is not UTF-8".to_owned())?;
     let mut words = text.split_ascii_whitespace();
     let (Some(key), Some(value), Some(timestamp), None) = (words.next(), words.next(), words.next(), words.next())
@@ -106,13 +114,15 @@ fn parse_point(line: &[u8]) -> Result<Point, String> {
         return Err(format!("{:?} is not a key, a value and a timestamp", excerpt(text.trim())));
     };
     client::check_put_key(key).map_err(|error| error.to_string())?;
-    Ok(Point {
-        key: key.to_owned(),
-        value: value.parse().map_err(|_| format!("the value {:?} is not a number", excerpt(value)))?,
-        timestamp: timestamp
-            .parse()
-            .map_err(|_| format!("the timestamp {:?} is not in whole Unix seconds", excerpt(timestamp)))?,
-    })
+    let value = value.parse().map_err(|_| format!("the value {:?} is not a number", excerpt(value)))?;
+    let Some(timestamp) = span::absolute(timestamp) else {
+        let timestamp = excerpt(timestamp);
+        return Err(format!(
+            "the timestamp {timestamp:?} is neither Unix seconds nor a time such as 2026-01-31T10:00:00Z"
+        ));
+    };
+    span::check_not_ahead(timestamp, latest())?;
+    Ok(Point { key: key.to_owned(), value, timestamp })
 }
 
 fn excerpt(text: &str) -> String {
@@ -131,7 +141,8 @@ mod tests {
 
     /// What is read, with buffers of some size, as words.
     fn read(text: &[u8], buffer: usize) -> Vec<String> {
-        let mut lines = Lines::new(BufReader::with_capacity(buffer, text), Place { offset: 100, lines: 10 });
+        let mut lines =
+            Lines::new(BufReader::with_capacity(buffer, text), Place { offset: 100, lines: 10 }, || 1_000_000);
         let mut said = Vec::new();
         while let Some(line) = lines.next_line().unwrap() {
             let Some(line) = line else { continue };
@@ -157,6 +168,7 @@ mod tests {
         check("", &[]);
         check("k 1 5\n", &["11@106: k 1.0 5"]);
         check("k 1 5", &["11@105: k 1.0 5"]);
+        check("k 1 1970-01-01T00:00:05Z\n", &["11@125: k 1.0 5"]);
         check("# a comment\n\n \t \nk 1 5\r\n\tm  -inf -7 \n", &["14@124: k 1.0 5", "15@137: m -inf -7"]);
         check("#k 1 5\n #k 1 5\n", &["12@115: #k 1.0 5"]);
     }
@@ -166,7 +178,20 @@ mod tests {
         check("k 1\n", &["11@104: \"k 1\" is not a key, a value and a timestamp"]);
         check("k 1 5 6\n", &["11@108: \"k 1 5 6\" is not a key, a value and a timestamp"]);
         check("k one 5\n", &["11@108: the value \"one\" is not a number"]);
-        check("k 1 5.5\nk 1 6\n", &["11@108: the timestamp \"5.5\" is not in whole Unix seconds", "12@114: k 1.0 6"]);
+        check(
+            "k 1 5.5\nk 1 6\n",
+            &[
+                "11@108: the timestamp \"5.5\" is neither Unix seconds nor a time such as 2026-01-31T10:00:00Z",
+                "12@114: k 1.0 6",
+            ],
+        );
+        check(
+            "k 1 1000001\nk 1 1000000\n",
+            &[
+                "11@112: the timestamp 1000001 is more than a day ahead; --allow-future stores it all the same",
+                "12@124: k 1.0 1000000",
+            ],
+        );
         check("* 1 5\n", &["11@106: a key cannot be called \"*\", which stands for all keys"]);
         check(b"\xff 1 5\n", &["11@106: the line is not UTF-8"]);
     }

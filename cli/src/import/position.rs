@@ -1,7 +1,9 @@
 //! How far an import came, kept in a small file beside the one that is imported.
 //!
 //! It counts only for the same file, unchanged, and the same server. It is behind rather than ahead:
-//! points before it are stored, and to store some behind it once more does no harm.
+//! points before it are stored, and to store some behind it once more does no harm. Lines before it
+//! that are no points are counted in it, so that an import which goes on does not end as if all was
+//! well.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
@@ -40,8 +42,18 @@ impl Identity {
 struct Kept {
     #[serde(flatten)]
     identity: Identity,
-    offset: u64,
-    lines: u64,
+    #[serde(flatten)]
+    reached: Reached,
+}
+
+/// How far an import came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Reached {
+    /// Every line before it is stored, or named, or says nothing.
+    #[serde(flatten)]
+    pub(super) place: Place,
+    /// Lines before it that are no points. They were named.
+    pub(super) misread: u64,
 }
 
 /// The file beside, for one import.
@@ -56,7 +68,7 @@ pub(super) enum Found {
     Nothing,
     /// It is of no use, for this reason.
     Useless(&'static str),
-    Place(Place),
+    Reached(Reached),
 }
 
 impl Position {
@@ -81,15 +93,15 @@ impl Position {
         if kept.identity.server != self.identity.server {
             return Found::Useless("it is about another server");
         }
-        if kept.identity != self.identity || kept.offset > kept.identity.size {
+        if kept.identity != self.identity || kept.reached.place.offset > kept.identity.size {
             return Found::Useless("the file has changed since");
         }
-        Found::Place(Place { offset: kept.offset, lines: kept.lines })
+        Found::Reached(kept.reached)
     }
 
     /// Replaces what was kept, in one step.
-    pub(super) fn keep(&self, place: Place) -> io::Result<()> {
-        let kept = Kept { identity: self.identity.clone(), offset: place.offset, lines: place.lines };
+    pub(super) fn keep(&self, reached: Reached) -> io::Result<()> {
+        let kept = Kept { identity: self.identity.clone(), reached };
         let mut file = beside(&self.path)?;
         file.write_all(&serde_json::to_vec(&kept)?)?;
         put_in_place(file, &self.path)
@@ -108,7 +120,7 @@ impl Position {
 mod tests {
     use super::*;
 
-    const PLACE: Place = Place { offset: 6, lines: 1 };
+    const REACHED: Reached = Reached { place: Place { offset: 6, lines: 1 }, misread: 3 };
 
     fn position(of: &Path, server: &str) -> Position {
         Position::new(of, Identity::new(server, &of.metadata().unwrap()))
@@ -121,9 +133,9 @@ mod tests {
         std::fs::write(&of, "k 1 1\nk 1 2\n").unwrap();
         let here = position(&of, "a:1");
         assert_eq!(here.find(), Found::Nothing);
-        here.keep(Place { offset: 0, lines: 0 }).unwrap();
-        here.keep(PLACE).unwrap();
-        assert_eq!(position(&of, "a:1").find(), Found::Place(PLACE));
+        here.keep(Reached { place: Place { offset: 0, lines: 0 }, misread: 0 }).unwrap();
+        here.keep(REACHED).unwrap();
+        assert_eq!(position(&of, "a:1").find(), Found::Reached(REACHED));
         assert_eq!(position(&of, "b:1").find(), Found::Useless("it is about another server"));
         std::fs::write(&of, "k 1 1\nk 1 2\nk 1 3\n").unwrap();
         assert_eq!(position(&of, "a:1").find(), Found::Useless("the file has changed since"));
@@ -139,7 +151,7 @@ mod tests {
         let of = folder.path().join("points.txt");
         std::fs::write(&of, "k 1 1\nk 1 2\n").unwrap();
         let here = position(&of, "a:1");
-        here.keep(PLACE).unwrap();
+        here.keep(REACHED).unwrap();
         let whole = std::fs::read(here.path()).unwrap();
         for length in 0..whole.len() {
             std::fs::write(here.path(), &whole[..length]).unwrap();
@@ -147,7 +159,7 @@ mod tests {
         }
         std::fs::write(here.path(), vec![b' '; 1 << 20]).unwrap();
         assert_eq!(here.find(), Found::Useless("it cannot be read"));
-        here.keep(Place { offset: 13, lines: 1 }).unwrap();
+        here.keep(Reached { place: Place { offset: 13, lines: 1 }, misread: 0 }).unwrap();
         assert_eq!(here.find(), Found::Useless("the file has changed since"));
     }
 }

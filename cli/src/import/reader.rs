@@ -7,7 +7,7 @@ use std::path::Path;
 
 use tokio::sync::mpsc;
 
-use super::lines::{Line, Lines, Place};
+use super::lines::{Latest, Line, Lines, Place};
 
 /// Some lines in a row.
 pub(super) struct Batch {
@@ -44,7 +44,7 @@ impl Source {
     }
 
     /// Starts to read at a place. The thread ends at the end, at an error, and when nobody receives.
-    pub(super) fn read(self, from: Place) -> io::Result<mpsc::Receiver<io::Result<Batch>>> {
+    pub(super) fn read(self, from: Place, latest: Latest) -> io::Result<mpsc::Receiver<io::Result<Batch>>> {
         let (batches, receiver) = mpsc::channel(BATCHES);
         let reader: Box<dyn Read + Send> = match self {
             Self::Stdin => Box::new(io::stdin()),
@@ -55,7 +55,7 @@ impl Source {
                 Box::new(file)
             }
         };
-        let lines = Lines::new(BufReader::with_capacity(BUFFER_BYTES, reader), from);
+        let lines = Lines::new(BufReader::with_capacity(BUFFER_BYTES, reader), from, latest);
         std::thread::Builder::new().name("lines".to_owned()).spawn(move || read_all(lines, &batches))?;
         Ok(receiver)
     }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::lines::{Line, Place};
-use super::position::Position;
+use super::position::{Position, Reached};
 use super::progress::Progress;
 use super::reader::Batch;
 
@@ -39,35 +39,42 @@ pub(super) struct Upload {
     progress: Progress,
     position: Option<Position>,
     wrong_max: u64,
-    /// Lines that are no points.
+    /// Lines that are no points, those that an earlier import passed among them.
     misread: u64,
     /// Wrong lines that were named.
     named: u64,
     /// How many answers were taken note of.
     settled: u64,
     /// Where each point that waits for that ends.
-    unsettled: VecDeque<Place>,
+    unsettled: VecDeque<Reached>,
     /// All lines before it are dealt with: named, skipped or on their way.
-    taken: Place,
+    taken: Reached,
     /// All points before it are answered.
-    answered: Place,
+    answered: Reached,
+    /// All points before it are stored: what was refused may be taken when it is put again, so it
+    /// is never behind the first such line.
+    stored: Reached,
+    /// A point was refused, and `stored` stays where it is.
+    is_held: bool,
     kept: Instant,
 }
 
 impl Upload {
-    pub(super) fn new(name: String, pipeline: Pipeline, from: Place, wrong_max: u64, progress: Progress) -> Self {
+    pub(super) fn new(name: String, pipeline: Pipeline, from: Reached, wrong_max: u64, progress: Progress) -> Self {
         Self {
             name,
             pipeline,
             progress,
             position: None,
             wrong_max,
-            misread: 0,
-            named: 0,
+            misread: from.misread,
+            named: from.misread,
             settled: 0,
             unsettled: VecDeque::new(),
             taken: from,
             answered: from,
+            stored: from,
+            is_held: false,
             kept: Instant::now(),
         }
     }
@@ -88,9 +95,14 @@ impl Upload {
         self.misread + self.pipeline.refused()
     }
 
+    /// Wrong lines that nobody was told the numbers of.
+    pub(super) fn unnamed(&self) -> u64 {
+        self.wrong().saturating_sub(self.named)
+    }
+
     /// Where the next import has to begin.
     pub(super) fn place(&self) -> Place {
-        self.answered
+        self.stored.place
     }
 
     /// Uploads everything. May be dropped while it waits: nothing is on its way then that is not in
@@ -100,7 +112,7 @@ impl Upload {
             for line in batch.lines {
                 self.take(line).await?;
             }
-            self.taken = batch.next;
+            self.taken.place = batch.next;
             self.settle()?;
         }
         self.pipeline.finish().await?;
@@ -135,44 +147,59 @@ impl Upload {
     }
 
     async fn take(&mut self, line: Line) -> Result<(), Stopped> {
-        let end = Place { offset: line.end, lines: line.number };
+        let place = Place { offset: line.end, lines: line.number };
         match line.point {
             Ok(point) => {
                 self.pipeline.put(&point.key, point.value, point.timestamp).await?;
-                self.unsettled.push_back(end);
+                self.taken.place = place;
+                self.unsettled.push_back(self.taken);
             }
             Err(why) => {
                 self.misread += 1;
                 self.name_line(line.number, &why);
+                if self.wrong() > self.wrong_max {
+                    // The next import meets this line again, and stops here until it may pass it.
+                    return Err(Stopped::TooManyWrong);
+                }
+                self.taken = Reached { place, misread: self.misread };
             }
         }
-        self.taken = end;
         // Refusals are few, and named when they come.
         if self.pipeline.has_refusals() { self.settle() } else { Ok(()) }
     }
 
     /// Takes note of the answers that came.
     fn settle(&mut self) -> Result<(), Stopped> {
-        for refusal in self.pipeline.take_refusals() {
+        let refusals = self.pipeline.take_refusals();
+        let first_refused = refusals.first().map(|refusal| refusal.number);
+        for refusal in refusals {
             let index = refusal.number.checked_sub(self.settled).and_then(|index| usize::try_from(index).ok());
-            if let Some(place) = index.and_then(|index| self.unsettled.get(index)) {
-                self.name_line(place.lines, &ClientError::Error(refusal.text).to_string());
+            if let Some(reached) = index.and_then(|index| self.unsettled.get(index)) {
+                self.name_line(reached.place.lines, &ClientError::Error(refusal.text).to_string());
             }
         }
         while self.settled < self.pipeline.answered()
-            && let Some(place) = self.unsettled.pop_front()
+            && let Some(reached) = self.unsettled.pop_front()
         {
-            self.answered = place;
+            self.is_held |= first_refused == Some(self.settled);
+            self.reach(reached);
             self.settled += 1;
         }
         if self.unsettled.is_empty() {
-            self.answered = self.taken;
+            self.reach(self.taken);
         }
-        self.progress.at(self.answered.offset, self.stored());
+        self.progress.at(self.answered.place.offset, self.stored());
         if self.kept.elapsed() >= KEEP_EVERY {
             self.keep_position();
         }
         if self.wrong() > self.wrong_max { Err(Stopped::TooManyWrong) } else { Ok(()) }
+    }
+
+    fn reach(&mut self, reached: Reached) {
+        self.answered = reached;
+        if !self.is_held {
+            self.stored = reached;
+        }
     }
 
     /// Says what is wrong with a line, for as many as may be wrong, and the one too many.
@@ -187,7 +214,7 @@ impl Upload {
     pub(super) fn keep_position(&mut self) {
         self.kept = Instant::now();
         let Some(position) = &self.position else { return };
-        if let Err(error) = position.keep(self.answered) {
+        if let Err(error) = position.keep(self.stored) {
             self.progress.say(&format!(
                 "warning: cannot write {} ({error}): stopped, this import would begin anew",
                 position.path().display()

@@ -1,44 +1,14 @@
 //! Many numbers in and out.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Shutdown, TcpListener};
-use std::path::{Path, PathBuf};
+use std::net::TcpListener;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::binary::{command, end, nobody, run, run_with, says};
+use crate::folder::{Folder, gives_up_once, lines};
 use crate::line_server;
-
-/// A folder with one file of lines.
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn with(lines: &str) -> Self {
-        let folder = Self(tempfile::tempdir().unwrap());
-        std::fs::write(folder.file(), lines).unwrap();
-        folder
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.path().join("points.txt")
-    }
-
-    fn path(&self) -> String {
-        self.file().to_str().unwrap().to_owned()
-    }
-
-    fn position(&self) -> PathBuf {
-        self.0.path().join("points.txt.fleetgauge-import")
-    }
-
-    fn files(&self) -> usize {
-        std::fs::read_dir(self.0.path()).unwrap().count()
-    }
-}
-
-fn lines(count: u64) -> String {
-    (0..count).map(|second| format!("k {}.5 {second}\n", second % 100)).collect()
-}
 
 #[test]
 fn what_is_exported_is_imported_again() {
@@ -53,7 +23,7 @@ fn what_is_exported_is_imported_again() {
     let all = run(&["export", "--server", &one]).well();
     assert_eq!(all.lines().count(), 25_003);
     assert!(all.starts_with(" #odd 1.0 7\n"), "{}", &all[..30]);
-    let copy = folder.0.path().join("copy.txt");
+    let copy = folder.directory().join("copy.txt");
     let said = run(&["export", "--server", &one, "-o", copy.to_str().unwrap()]);
     assert_eq!((said.code, said.error), (Some(0), format!("wrote 25003 points to {}\n", copy.display())));
     assert_eq!(std::fs::read_to_string(&copy).unwrap(), all);
@@ -80,6 +50,21 @@ fn wrong_lines_are_named_and_the_rest_is_stored() {
 }
 
 #[test]
+fn timestamps_are_those_of_put_but_for_how_long_ago() {
+    let server = line_server::start().to_string();
+    let import =
+        |arguments: &[&str], lines| run_with(&[&["import", "--server", &server, "-"], arguments].concat(), lines);
+    import(&[], "k 1 2022-01-20T09:39:07+01:00\nk 2 2022-01-20T08:39:08Z\n").well();
+    assert_eq!(run(&["get", "--server", &server, "k"]).well(), "k 1.0 1642667947\nk 2.0 1642667948\n");
+    import(&[], "k 1 1h\n").badly(1, "stdin:1: the timestamp \"1h\" is neither Unix seconds nor a time such as");
+    import(&[], "m 1 1642667947000\nm 2 5\n")
+        .badly(1, "stdin:1: the timestamp 1642667947000 is more than a day ahead and looks like milliseconds");
+    assert_eq!(run(&["get", "--server", &server, "m"]).well(), "m 2.0 5\n");
+    import(&["--allow-future"], "m 1 1642667947000\n").well();
+    assert_eq!(run(&["get", "--server", &server, "m"]).well(), "m 2.0 5\nm 1.0 1642667947000\n");
+}
+
+#[test]
 fn too_many_wrong_lines_stop_it() {
     let server = line_server::start().to_string();
     let wrong = [lines(5), "refused 1 1\nk one 1\n".repeat(100), lines(50_000)].concat();
@@ -93,32 +78,6 @@ fn too_many_wrong_lines_stop_it() {
     let ended = run(&["import", "--server", &server, &folder.path(), "--restart", "--max-errors", "200"]);
     ended.badly(1, "200 wrong lines, not stored");
     assert_eq!(run(&["get", "--server", &server, "k"]).well().lines().count(), 50_000);
-}
-
-/// A server that answers the first lines of its first connection, reads the rest of that without a
-/// word and closes; later connections are answered. Gives what each connection read.
-fn gives_up_once(after: usize) -> (String, std::sync::mpsc::Receiver<Vec<String>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let (connections, receiver) = std::sync::mpsc::sync_channel(10);
-    std::thread::spawn(move || {
-        let mut answers = after;
-        for stream in listener.incoming().flatten() {
-            let mut read = Vec::new();
-            for line in BufReader::new(&stream).lines().map_while(Result::ok) {
-                read.push(line);
-                if read.len() <= answers {
-                    (&stream).write_all(b"ok\n\n").unwrap();
-                }
-                if read.len() == 3 * answers {
-                    stream.shutdown(Shutdown::Write).unwrap();
-                }
-            }
-            connections.send(read).unwrap();
-            answers = usize::MAX / 3;
-        }
-    });
-    (address, receiver)
 }
 
 #[test]
@@ -246,9 +205,12 @@ fn files_that_cannot_be_read_or_written_are_named() {
     let server = line_server::start().to_string();
     run(&["import", "--server", &server, "/nonexistent"]).badly(1, "error: cannot read /nonexistent: No such file");
     let folder = Folder::with("");
-    let path = folder.0.path().to_str().unwrap();
+    let path = folder.directory().to_str().unwrap();
     run(&["import", "--server", &server, path]).badly(1, &format!("error: cannot read {path}: Is a directory"));
-    run(&["export", "--server", &server, "-o", "/nonexistent/x"]).badly(1, "error: cannot write /nonexistent/x: ");
+    run(&["export", "--server", &server, "-o", "/nonexistent/x"]).badly(
+        1,
+        "error: cannot write /nonexistent/x: in the directory /nonexistent: No such file or directory (os error 2)\n",
+    );
     run(&["import", "--server", &nobody(), &folder.path()]).badly(69, "cannot connect");
     assert_eq!(folder.files(), 1);
 }
@@ -268,7 +230,7 @@ fn an_export_goes_through_links_and_into_devices() {
     let server = line_server::start().to_string();
     run(&["put", "--server", &server, "k", "1", "1"]).well();
     let folder = Folder::with("");
-    let link = folder.0.path().join("link");
+    let link = folder.directory().join("link");
     std::os::unix::fs::symlink("points.txt", &link).unwrap();
     let to = |path: &Path| run(&["export", "--server", &server, "-o", path.to_str().unwrap()]);
     assert_eq!(to(&link).code, Some(0));

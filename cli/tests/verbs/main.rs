@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 mod binary;
+mod folder;
 mod import_export;
+mod import_wrong;
 #[path = "../../../crates/client/tests/support/line_server.rs"]
 mod line_server;
 mod put_get;

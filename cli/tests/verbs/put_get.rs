@@ -31,6 +31,55 @@ fn what_was_put_is_got() {
 }
 
 #[test]
+fn values_may_begin_with_a_sign() {
+    let server = line_server::start().to_string();
+    for (value, timestamp) in [("-inf", "1"), ("-5", "2"), ("-1e3", "3"), ("-.5", "4"), ("-Infinity", "-5")] {
+        run(&["put", "--server", &server, "k", value, timestamp]).well();
+    }
+    run(&["put", "k", "-inf", "--server", &server]).well();
+    let found = run(&["get", "--server", &server, "k", "--to", "9"]).well();
+    assert_eq!(found, "k -inf -5\nk -inf 1\nk -5.0 2\nk -1000.0 3\nk -0.5 4\n");
+    run(&["put", "k", "-x", "--server", &server]).badly(2, "accepted: a number such as 10.6");
+}
+
+#[test]
+fn milliseconds_are_not_taken_for_seconds() {
+    let server = line_server::start().to_string();
+    let put = |arguments: &[&str]| run(&[&["put", "--server", &server, "k", "1"], arguments].concat());
+    let sentence = "error: the timestamp 1642667947000 is more than a day ahead and looks like milliseconds";
+    put(&["1642667947000"]).badly(2, sentence).badly(2, "--allow-future stores it all the same\n");
+    put(&["2300-01-01T00:00:00Z"]).badly(2, "error: the timestamp 10413792000 is more than a day ahead; --allow");
+    assert_eq!(run(&["get", "--server", &server, "k"]).well(), "");
+    put(&["1642667947000", "--allow-future"]).well();
+    assert_eq!(run(&["get", "--server", &server, "k"]).well(), "k 1.0 1642667947000\n");
+}
+
+/// A server that reads a command and closes.
+fn leaves() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            BufReader::new(stream).read_line(&mut String::new()).unwrap();
+        }
+    });
+    address
+}
+
+#[test]
+fn a_put_without_an_answer_names_the_second_to_try_again_with() {
+    let server = leaves();
+    let error = run(&["put", "--server", &server, "k", "1"]).badly(69, "the connection was lost").error;
+    let again = error.split("with the timestamp ").nth(1).unwrap_or_else(|| panic!("{error}"));
+    let second: i64 = again.strip_suffix(" does no harm\n").unwrap().parse().unwrap();
+    let now = lifecycle::clock::unix_ms() / 1000;
+    assert!((now - 60..=now).contains(&second), "{second}");
+    run(&["put", "--server", &server, "k", "1", "17"]).badly(69, "with the timestamp 17 does no harm\n");
+    let error = run(&["get", "--server", &server, "k"]).badly(69, "the connection was lost").error;
+    assert!(!error.contains("harm"), "{error}");
+}
+
+#[test]
 fn without_a_timestamp_it_is_now() {
     let server = line_server::start().to_string();
     run(&["put", "--server", &server, "k", "1"]).well();
@@ -47,6 +96,7 @@ fn the_server_comes_from_the_option_or_the_environment() {
     with("FLEETGAUGE_SERVER", &server, &["put", "k", "1", "1"]).well();
     assert_eq!(with("FLEETGAUGE_SERVER", &nobody(), &["get", "k", "--server", &server]).well(), "k 1.0 1\n");
     let bad = "FLEETGAUGE_SERVER=\"aggregator\" is not usable: accepted: a host and a port such as aggregator:8888";
+    with("FLEETGAUGE_SERVER", "http://aggregator:8888", &["put", "k", "1"]).badly(78, "without http://");
     for arguments in [&["put", "k", "1"][..], &["get", "k"], &["export"], &["import", "-"]] {
         with("FLEETGAUGE_SERVER", "aggregator", arguments).badly(78, bad);
         with("FLEETGAUGE_SERVERR", &server, arguments).badly(78, "did you mean FLEETGAUGE_SERVER?");
@@ -87,6 +137,10 @@ fn wrong_usage() {
     check(&["get", "k", "--from", "10", "--to", "9"], "--from 10 is later than --to 9");
     check(&["export", "--from", "10", "--to", "9"], "--from 10 is later than --to 9");
     check(&["get", "k", "--server", "aggregator"], "accepted: a host and a port");
+    check(
+        &["get", "k", "--server", "http://aggregator:8888"],
+        "such as aggregator:8888 or [::1]:8888, without http://",
+    );
     check(&["get", "k", "--timeout", "0s"], "accepted: a duration");
     check(&["import"], "<FILE>");
     check(&["import", "-", "--window", "0"], "0 is not in 1..=100000");

@@ -214,7 +214,7 @@ pub const TABLE: &[Known] = &[
         "FLEETGAUGE_DATA_DIR",
         "",
         "aggregator",
-        "directory for what must survive a restart; created if missing; default: none, nothing is kept; `/var/lib/fleetgauge` in the image; under `fleetgauge up` the user's state directory",
+        "directory for what must survive a restart; created if missing; default: none, nothing is kept, and every put and get is answered with an error; `/var/lib/fleetgauge` in the image; under `fleetgauge up` the user's state directory",
     ),
     known("FLEETGAUGE_TOMBSTONE", "1h", "aggregator", "how long `fleetgauge_agent_up 0` stays after an agent is gone"),
     known("FLEETGAUGE_MAX_CONNECTIONS", "16384", "aggregator", "most connections on the link; one more is refused"),
@@ -284,7 +284,12 @@ pub const TABLE: &[Known] = &[
         "aggregator",
         "how long the newest value of a put key stays on the page as `fleetgauge_put` after the last put",
     ),
-    known("FLEETGAUGE_MAX_KEYS", "1000000", "aggregator", "most keys of the history, of 256 bytes each on average"),
+    known(
+        "FLEETGAUGE_MAX_KEYS",
+        "1000000",
+        "aggregator",
+        "most keys of the history, of some 85 bytes each on average: longer ones take the room of several",
+    ),
     known("FLEETGAUGE_MAX_PUT_SERIES", "10000", "aggregator", "most put keys on the page; others are counted"),
     known(
         "FLEETGAUGE_DISK_RESERVE",

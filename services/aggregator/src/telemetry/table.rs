@@ -128,7 +128,7 @@ pub(super) const HISTORY_REFUSED: Metric = metric(
     "fleetgauge_history_refused_points_total",
     "counter",
     &["reason"],
-    "Points that were not stored, by reason; whoever put them was told.",
+    "Points that were not stored, by reason. A put was answered with an error; vital signs are lost, and the agent stays on the page.",
 );
 pub(super) const HISTORY_SYNCS: Metric = metric(
     "fleetgauge_history_syncs_total",
@@ -174,7 +174,7 @@ pub(super) const HISTORY_HIDDEN: Metric = metric(
     "fleetgauge_put_series_hidden_total",
     "counter",
     &[],
-    "Times that a put key was not shown as fleetgauge_put, because FLEETGAUGE_MAX_PUT_SERIES were or its name is too long.",
+    "Times that a put key was not shown as fleetgauge_put, because FLEETGAUGE_MAX_PUT_SERIES keys were shown already, or its name is too long.",
 );
 pub(super) const LINE_CONNECTIONS: Metric =
     metric("fleetgauge_line_connections", "gauge", &[], "Open connections of put/get.");
