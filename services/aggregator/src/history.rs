@@ -14,12 +14,13 @@
 //! - Reading takes little memory, however long the answer: about a megabyte, and by prefix 8 bytes for
 //!   each key that begins so.
 //!
-//! Reading order: [`point`], `keys` (which there are), `hot` (a partition that is written to),
+//! Reading order: [`point`], `keys` (which there are), `batch` (what is stored together), `hot` (a partition that is written to),
 //! `inventory` and `journal` (is it what was written?),
 //! `sealed` (one that is over), `partitions` (all of them), `commit` (the one writer), `keeper` (what
 //! happens when nobody asks), `wall` (whether the clock is right), `rows` (reading), `fresh` (what the page
 //! shows). Nothing outside of this folder touches its files.
 
+mod batch;
 mod commit;
 mod damage;
 mod fresh;
@@ -44,8 +45,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
+pub use self::batch::Batch;
 use self::commit::{Message, Request};
 use self::damage::Failure;
 pub use self::fresh::Fresh;
@@ -251,6 +253,12 @@ impl History {
             thread("history-keeper").spawn(move || keeper::run(&of_thread, &nudged))?,
             thread("history").spawn(move || committer.run(queue))?,
         ];
+        if !shared.rules.sync {
+            tracing::warn!(
+                "FLEETGAUGE_DURABILITY=os: points are acknowledged before they are on the disk, a power failure loses what the system has not written"
+            );
+        }
+        shared.telemetry.history.opened(shared.rules.sync);
         Ok(Arc::new(Self {
             shared,
             messages: Mutex::new(Some(messages)),
@@ -265,7 +273,7 @@ impl History {
     /// A batch to be filled. Waits while too many are made or stored already.
     pub async fn batch(&self) -> Batch<'_> {
         let permit = Arc::clone(&self.batches).acquire_owned().await.ok();
-        Batch { history: self, writes: Vec::new(), _permit: permit }
+        Batch::new(self, permit)
     }
 
     /// Stores a batch, in order and whole; `Ok` keeps the promise of this module.
@@ -360,39 +368,6 @@ impl History {
     fn write(&self, space: Space, key: &str, point: Point) -> Result<Write, PutError> {
         let now_us = || (self.now)().wall_ms.max(1).cast_unsigned().saturating_mul(1000);
         Ok(Write { key: self.shared.keys.find_or_add(space, key, now_us)?, point })
-    }
-}
-
-/// Points that are to be stored together.
-#[derive(Debug)]
-pub struct Batch<'a> {
-    history: &'a History,
-    writes: Vec<Write>,
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Batch<'_> {
-    /// Adds a point.
-    ///
-    /// # Errors
-    /// When there is no room for another key.
-    pub fn put(&mut self, key: &str, value: f64, ts: i64) -> Result<(), PutError> {
-        let write = self.history.write(Space::Put, key, Point { ts, value });
-        let write = write.inspect_err(|error| self.history.shared.telemetry.history.refused(error.reason(), 1))?;
-        self.writes.push(write);
-        Ok(())
-    }
-
-    /// Number of points.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.writes.len()
-    }
-
-    /// Has it none?
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.writes.is_empty()
     }
 }
 

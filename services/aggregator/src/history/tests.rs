@@ -3,6 +3,7 @@
 mod clock;
 mod damage;
 mod model;
+mod open;
 
 use super::partitions::Kind;
 use super::*;

@@ -6,16 +6,17 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::Maker;
 use super::table::{
-    HISTORY_BYTES, HISTORY_COMMIT_SECONDS, HISTORY_DAMAGE, HISTORY_EXPIRED, HISTORY_FREE, HISTORY_HIDDEN, HISTORY_KEYS,
-    HISTORY_KEYS_LIMIT, HISTORY_OLDEST, HISTORY_PARTITIONS, HISTORY_POINTS, HISTORY_READS_ABORTED, HISTORY_REFUSED,
-    HISTORY_SYNCS, HISTORY_UNSYNCED_ACKS, HISTORY_UP,
+    HISTORY_BYTES, HISTORY_COMMIT_SECONDS, HISTORY_DAMAGE, HISTORY_DURABILITY, HISTORY_EXPIRED, HISTORY_FREE,
+    HISTORY_HIDDEN, HISTORY_KEYS, HISTORY_KEYS_LIMIT, HISTORY_OLDEST, HISTORY_PARTITIONS, HISTORY_POINTS,
+    HISTORY_READS_ABORTED, HISTORY_REFUSED, HISTORY_SYNCS, HISTORY_UNSYNCED_ACKS, HISTORY_UP,
 };
 
 /// The metrics of the history. Where there is none they stay at zero.
 #[derive(Debug)]
 pub struct History {
-    /// 1: the last batch was stored.
+    /// 1: it is open, and the last batch, if there was one, was stored.
     pub(crate) is_up: IntGauge,
+    durability: [IntGauge; 2],
     /// Room left on its disk.
     pub(crate) free: IntGauge,
     /// Room that it takes.
@@ -42,8 +43,10 @@ pub struct History {
 impl History {
     pub(super) fn new(make: &Maker<'_>) -> prometheus::Result<Self> {
         let points = make.counters(&HISTORY_POINTS)?;
+        let durability = make.gauges(&HISTORY_DURABILITY)?;
         let history = Self {
             is_up: make.gauge(&HISTORY_UP)?,
+            durability: ["sync", "os"].map(|mode| durability.with_label_values(&[mode])),
             free: make.gauge(&HISTORY_FREE)?,
             bytes: make.gauge(&HISTORY_BYTES)?,
             oldest: make.gauge(&HISTORY_OLDEST)?,
@@ -73,6 +76,14 @@ impl History {
             let _zero = history.reads_aborted.with_label_values(&[reason]);
         }
         Ok(history)
+    }
+
+    /// It is open, and says when points are acknowledged.
+    pub(crate) fn opened(&self, is_synced: bool) {
+        self.is_up.set(1);
+        let [sync, os] = &self.durability;
+        sync.set(i64::from(is_synced));
+        os.set(i64::from(!is_synced));
     }
 
     /// A batch was stored.

@@ -116,8 +116,18 @@ pub(super) const KNOWN_FILE_ERRORS: Metric = metric(
     "Times that the list of known agents could not be written.",
 );
 
-pub(super) const HISTORY_UP: Metric =
-    metric("fleetgauge_history_up", "gauge", &[], "1: the last points that came were stored; 0: they were refused.");
+pub(super) const HISTORY_UP: Metric = metric(
+    "fleetgauge_history_up",
+    "gauge",
+    &[],
+    "1: points are taken; 0: the last that came were refused, or there is no data directory.",
+);
+pub(super) const HISTORY_DURABILITY: Metric = metric(
+    "fleetgauge_history_durability",
+    "gauge",
+    &["mode"],
+    "1: this is FLEETGAUGE_DURABILITY; sync: points are on the disk before they are acknowledged, os: they may not be.",
+);
 pub(super) const HISTORY_POINTS: Metric = metric(
     "fleetgauge_history_points_total",
     "counter",
