@@ -285,7 +285,12 @@ pub const TABLE: &[Known] = &[
         "how long the newest value of a put key stays on the page as `fleetgauge_put` after the last put",
     ),
     known("FLEETGAUGE_MAX_KEYS", "1000000", "aggregator", "most keys of the history, of 256 bytes each on average"),
-    known("FLEETGAUGE_MAX_PUT_SERIES", "10000", "aggregator", "most put keys on the page; others are counted"),
+    known(
+        "FLEETGAUGE_MAX_PUT_SERIES",
+        "10000",
+        "aggregator",
+        "most put keys on the page; `fleetgauge_put_series_hidden` counts the others",
+    ),
     known(
         "FLEETGAUGE_DISK_RESERVE",
         "256MiB",

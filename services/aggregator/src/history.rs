@@ -337,9 +337,9 @@ impl History {
         self.shared.keys.with_prefix(prefix)
     }
 
-    /// What was put a short while ago, by key.
+    /// What was put a short while ago, by key, and how many such keys are not shown.
     #[must_use]
-    pub fn fresh(&self, now: Instant) -> Vec<Fresh> {
+    pub fn fresh(&self, now: Instant) -> (Vec<Fresh>, usize) {
         self.shared.fresh.now(now)
     }
 

@@ -25,8 +25,7 @@ pub struct History {
     pub(crate) oldest: IntGauge,
     /// Syncs before points were acknowledged.
     pub(crate) syncs: IntCounter,
-    /// Put keys that found no room on the page.
-    pub(crate) put_series_hidden: IntCounter,
+    put_series_hidden: IntGauge,
     /// Live pushes that were acknowledged although their vital signs may not be stored.
     pub(crate) unsynced_acks: IntCounter,
     points: [IntCounter; 2],
@@ -51,7 +50,7 @@ impl History {
             bytes: make.gauge(&HISTORY_BYTES)?,
             oldest: make.gauge(&HISTORY_OLDEST)?,
             syncs: make.counter(&HISTORY_SYNCS)?,
-            put_series_hidden: make.counter(&HISTORY_HIDDEN)?,
+            put_series_hidden: make.gauge(&HISTORY_HIDDEN)?,
             unsynced_acks: make.counter(&HISTORY_UNSYNCED_ACKS)?,
             points: ["put", "vital"].map(|space| points.with_label_values(&[space])),
             commit_seconds: make.histogram(
@@ -126,6 +125,11 @@ impl History {
     /// A partition's time was over.
     pub(crate) fn expired(&self) {
         self.expired.inc();
+    }
+
+    /// How many keys are not on the page that were put a short while ago.
+    pub(crate) fn set_hidden(&self, keys: usize) {
+        self.put_series_hidden.set(super::level(keys));
     }
 
     /// How many partitions there are.

@@ -181,10 +181,10 @@ pub(super) const HISTORY_KEYS: Metric =
 pub(super) const HISTORY_KEYS_LIMIT: Metric =
     metric("fleetgauge_history_keys_limit", "gauge", &[], "Most keys, FLEETGAUGE_MAX_KEYS.");
 pub(super) const HISTORY_HIDDEN: Metric = metric(
-    "fleetgauge_put_series_hidden_total",
-    "counter",
+    "fleetgauge_put_series_hidden",
+    "gauge",
     &[],
-    "Times that a put key was not shown as fleetgauge_put, because FLEETGAUGE_MAX_PUT_SERIES were or its name is too long.",
+    "Keys put a short while ago that are not shown as fleetgauge_put: FLEETGAUGE_MAX_PUT_SERIES are, the name is too long, or the timestamp is more than a day ahead. At least so many: it ends at 100,000.",
 );
 pub(super) const LINE_CONNECTIONS: Metric =
     metric("fleetgauge_line_connections", "gauge", &[], "Open connections of put/get.");
