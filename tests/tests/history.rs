@@ -189,13 +189,15 @@ async fn what_was_put_makes_a_valid_page_whatever_its_key() {
     let keys = odd_keys();
     let mut batch = history.batch().await;
     for (value, key) in (0_u32..).zip(&keys) {
-        batch.put(key, value.into(), 1).unwrap();
+        batch.put(key, value.into(), aggregator::link::moment().wall_ms / 1000).unwrap();
     }
     history.commit(batch).await.unwrap();
     let own = Own::new(Arc::<Families>::default(), &[]);
     let agents = HashSet::from(["huginn", "huginn.example", "cpu", "a.b", "instance"].map(str::to_owned));
-    let (shown, hidden) = own.puts(&history.fresh(Instant::now()), &agents);
-    assert_eq!(hidden, 3, "those that are one byte too long");
+    let (fresh, hidden) = history.fresh(Instant::now());
+    assert_eq!((fresh.len(), hidden), (keys.len(), 0));
+    let (shown, too_long) = own.puts(&fresh, &agents);
+    assert_eq!(too_long, 3, "those that are one byte too long");
     let page = aggregator::page::Page::new(vec![shown]);
     let text = |format| {
         let encoder = Encoder::new(&page, format);

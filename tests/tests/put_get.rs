@@ -21,11 +21,13 @@ async fn what_a_client_puts_it_gets_back_and_the_page_shows() {
     let mut hub = Hub::builder().with("FLEETGAUGE_DATA_DIR", data.path().display()).start().await;
     let mut client = client(&hub).await;
     assert!(client.get("huginn.cpu").await.unwrap().is_empty());
-    client.put("huginn.cpu", 2.0, Some(1_642_667_948)).await.unwrap();
-    client.put("huginn.cpu", 10.6, Some(1_642_667_947)).await.unwrap();
-    client.put("huginn.cpu", 0.5, Some(1_642_667_948)).await.unwrap();
+    let now = aggregator::link::moment().wall_ms / 1000;
+    client.put("huginn.cpu", 2.0, Some(now)).await.unwrap();
+    client.put("huginn.cpu", 10.6, Some(now - 1)).await.unwrap();
+    client.put("huginn.cpu", 0.5, Some(now)).await.unwrap();
     client.put("backup", -1e300, None).await.unwrap();
-    let expected = points(&[(1_642_667_947, 10.6), (1_642_667_948, 0.5)]);
+    client.put("last.year", 7.0, Some(1_642_667_947)).await.unwrap();
+    let expected = points(&[(now - 1, 10.6), (now, 0.5)]);
     assert_eq!(client.get("huginn.cpu").await.unwrap()["huginn.cpu"], expected);
     let page = hub.scrape().await.unwrap();
     let shown: Vec<_> =

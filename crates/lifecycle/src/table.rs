@@ -290,7 +290,12 @@ pub const TABLE: &[Known] = &[
         "aggregator",
         "most keys of the history, of some 85 bytes each on average: longer ones take the room of several",
     ),
-    known("FLEETGAUGE_MAX_PUT_SERIES", "10000", "aggregator", "most put keys on the page; others are counted"),
+    known(
+        "FLEETGAUGE_MAX_PUT_SERIES",
+        "10000",
+        "aggregator",
+        "most put keys on the page; `fleetgauge_put_series_hidden` counts the others",
+    ),
     known(
         "FLEETGAUGE_DISK_RESERVE",
         "256MiB",

@@ -11,14 +11,16 @@
 //! - A full disk is answered with an error, and nothing has to be restarted when there is room again.
 //! - A point is kept at least for `FLEETGAUGE_RETENTION` after it was last written, and after its
 //!   own timestamp; a clock that jumps is believed after a day.
-//! - Reading takes little memory, however long the answer.
+//! - Reading takes little memory, however long the answer: about a megabyte, and by prefix 8 bytes for
+//!   each key that begins so.
 //!
-//! Reading order: [`point`], `keys` (which there are), `hot` (a partition that is written to),
+//! Reading order: [`point`], `keys` (which there are), `batch` (what is stored together), `hot` (a partition that is written to),
 //! `inventory` and `journal` (is it what was written?),
 //! `sealed` (one that is over), `partitions` (all of them), `commit` (the one writer), `keeper` (what
 //! happens when nobody asks), `wall` (whether the clock is right), `rows` (reading), `fresh` (what the page
 //! shows). Nothing outside of this folder touches its files.
 
+mod batch;
 mod commit;
 mod damage;
 mod fresh;
@@ -43,9 +45,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
+pub use self::batch::Batch;
 use self::commit::{Message, Request};
 use self::damage::Failure;
 pub use self::fresh::Fresh;
@@ -276,6 +279,12 @@ impl History {
             thread("history-keeper").spawn(move || keeper::run(&of_thread, &nudged))?,
             thread("history").spawn(move || committer.run(queue))?,
         ];
+        if !shared.rules.sync {
+            tracing::warn!(
+                "FLEETGAUGE_DURABILITY=os: points are acknowledged before they are on the disk, a power failure loses what the system has not written"
+            );
+        }
+        shared.telemetry.history.opened(shared.rules.sync);
         Ok(Arc::new(Self {
             shared,
             messages: Mutex::new(Some(messages)),
@@ -291,7 +300,7 @@ impl History {
     /// one that takes nothing.
     pub async fn batch(&self) -> Batch<'_> {
         let permit = timeout(ANSWER_WITHIN, Arc::clone(&self.batches).acquire_owned()).await;
-        Batch { history: self, writes: Vec::new(), permit: permit.ok().and_then(Result::ok) }
+        Batch::new(self, permit.ok().and_then(Result::ok))
     }
 
     /// Stores a batch, in order and whole; `Ok` keeps the promise of this module.
@@ -359,9 +368,9 @@ impl History {
         self.shared.keys.with_prefix(prefix)
     }
 
-    /// What was put a short while ago, by key.
+    /// What was put a short while ago, by key, and how many such keys are not shown.
     #[must_use]
-    pub fn fresh(&self, now: Instant) -> Vec<Fresh> {
+    pub fn fresh(&self, now: Instant) -> (Vec<Fresh>, usize) {
         self.shared.fresh.now(now)
     }
 
@@ -394,43 +403,6 @@ impl History {
         self.shared.check_keys().map_err(|error| PutError::Unavailable(error.0))?;
         let now_us = || (self.now)().wall_ms.max(1).cast_unsigned().saturating_mul(1000);
         Ok(Write { key: self.shared.keys.find_or_add(space, key, now_us)?, point })
-    }
-}
-
-/// Points that are to be stored together.
-#[derive(Debug)]
-pub struct Batch<'a> {
-    history: &'a History,
-    writes: Vec<Write>,
-    /// `None`: there is no room for it.
-    permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Batch<'_> {
-    /// Adds a point.
-    ///
-    /// # Errors
-    /// When there is no room for another key, or for this batch.
-    pub fn put(&mut self, key: &str, value: f64, ts: i64) -> Result<(), PutError> {
-        let write = match self.permit {
-            Some(_) => self.history.write(Space::Put, key, Point { ts, value }),
-            None => Err(PutError::Busy),
-        };
-        let write = write.inspect_err(|error| self.history.shared.telemetry.history.refused(error.reason(), 1))?;
-        self.writes.push(write);
-        Ok(())
-    }
-
-    /// Number of points.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.writes.len()
-    }
-
-    /// Has it none?
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.writes.is_empty()
     }
 }
 

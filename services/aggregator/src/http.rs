@@ -280,10 +280,12 @@ fn page(query: &HashMap<String, String>, context: &Context) -> Result<Page, (Sta
         families: fleet.families().len(),
         buffered: (context.shared.buffers.used(), context.shared.buffers.max()),
     };
+    // Before the metrics are gathered, of which one says what it leaves out.
+    let puts = puts(context, now);
     let registry = context.shared.telemetry.gather(levels);
     let mut sets =
         vec![context.own.registry(&registry), context.own.agents(&views, &fleet.rules().job, &context.shared.name)];
-    sets.extend(puts(context, now));
+    sets.extend(puts);
     sets.extend(views.into_iter().flat_map(|view| view.shown));
     Ok(Page::new(sets))
 }
@@ -291,13 +293,14 @@ fn page(query: &HashMap<String, String>, context: &Context) -> Result<Page, (Sta
 /// What programs put a short while ago.
 fn puts(context: &Context, now: Moment) -> Option<Shown> {
     let shared = &context.shared;
-    let puts = shared.history.as_ref()?.fresh(now.instant);
+    let (puts, hidden) = shared.history.as_ref()?.fresh(now.instant);
     if puts.is_empty() {
+        shared.telemetry.history.set_hidden(hidden);
         return None;
     }
     let agents = shared.fleet.names().into_iter().collect();
-    let (shown, hidden) = context.own.puts(&puts, &agents);
-    shared.telemetry.history.put_series_hidden.inc_by(hidden);
+    let (shown, too_long) = context.own.puts(&puts, &agents);
+    shared.telemetry.history.set_hidden(hidden + too_long);
     Some(shown)
 }
 

@@ -9,6 +9,7 @@
 mod answer;
 mod ended;
 mod run;
+mod turns;
 mod wire;
 
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use tokio::sync::Semaphore;
 use self::answer::answer;
 pub use self::ended::Ended;
 use self::run::Run;
+use self::turns::Turns;
 use self::wire::Wire;
 use crate::fleet::room::Room;
 use crate::history::History;
@@ -32,8 +34,13 @@ use crate::telemetry;
 const READERS_MAX: usize = 32;
 /// Answers of more than one piece that are under way. Each takes up to a megabyte.
 const LONG_ANSWERS_MAX: usize = 64;
+/// How many of these one address may have: others want to read too.
+const LONG_ANSWERS_EACH_MAX: usize = LONG_ANSWERS_MAX / 4;
 /// A client that takes nothing of a reply for so long is given up.
 const STALL_MAX: Duration = Duration::from_secs(30);
+/// What it must take of a long answer in that time, 35 KB/s. Otherwise a few slow clients would hold
+/// all the turns for hours.
+const STRIDE_BYTES: usize = 1 << 20;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -44,7 +51,7 @@ pub struct Lines {
     /// Half of the room for lines: clients must not take all of it from agents.
     room: Room,
     readers: Arc<Semaphore>,
-    long_answers: Arc<Semaphore>,
+    long_answers: Turns,
 }
 
 impl Lines {
@@ -52,7 +59,8 @@ impl Lines {
     #[must_use]
     pub fn new(shared: Arc<link::Shared>) -> Self {
         let room = Room::new(shared.buffers.max() / 2);
-        let [readers, long_answers] = [READERS_MAX, LONG_ANSWERS_MAX].map(|max| Arc::new(Semaphore::new(max)));
+        let readers = Arc::new(Semaphore::new(READERS_MAX));
+        let long_answers = Turns::new(LONG_ANSWERS_MAX, LONG_ANSWERS_EACH_MAX);
         Self { shared, room, readers, long_answers }
     }
 
@@ -76,7 +84,7 @@ pub async fn serve<IO>(io: IO, peer: SocketAddr, lines: Arc<Lines>, mut stop: St
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let mut wire = Wire::new(io, &lines);
+    let mut wire = Wire::new(io, peer.ip(), &lines);
     let ended = converse(&mut wire, &lines, &mut stop).await;
     lines.telemetry().closed(ended.reason());
     // Most clients connect for a line or two: only what somebody might look for is told.

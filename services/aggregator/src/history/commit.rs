@@ -140,8 +140,7 @@ impl Committer {
         match &outcome {
             Ok(()) => {
                 telemetry.stored(received.puts, received.vitals, (self.now)().instant - began.instant);
-                let hidden = self.shared.fresh.take(&writes, began.instant);
-                telemetry.put_series_hidden.inc_by(hidden);
+                self.shared.fresh.take(&writes, began);
             }
             Err(error) => {
                 telemetry.refused(error.reason(), received.puts + received.vitals);

@@ -11,6 +11,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 const KEY_BYTES: usize = 160;
 /// Memory for the texts of keys that each key of the limit stands for. Ordinary ones take 20 to 60.
 const TEXT_BYTES_PER_KEY: usize = 256;
+/// Keys that are looked at under one lock, in about a millisecond. Whoever puts a new key waits for
+/// it, and everybody else for whoever waits.
+const STEP_KEYS: usize = 4096;
 
 /// What a key belongs to. The same text may be a key in both, which have nothing to do with each
 /// other.
@@ -114,6 +117,17 @@ impl Inner {
     }
 }
 
+/// How a look at some keys ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Step<T> {
+    /// With what was looked for.
+    Found(T),
+    /// There may be more after this id.
+    GoOn(u64),
+    /// There are no more.
+    End,
+}
+
 /// The text is kept three times.
 fn cost(text: &str) -> usize {
     KEY_BYTES + 3 * text.len()
@@ -210,10 +224,13 @@ impl Keys {
     /// any more, no other does (`holder` names the newest that does), and nobody has them in hand.
     /// Costs the number of keys.
     pub(super) fn forget(&self, is_whole: impl Fn(u64) -> bool, holder: impl Fn(&Key) -> Option<u64>) -> usize {
-        let candidates: Vec<Arc<Key>> = {
-            let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
-            inner.by_id.values().filter(|key| !is_whole(key.newest_partition())).cloned().collect()
-        };
+        let mut candidates: Vec<Arc<Key>> = Vec::new();
+        self.walk(None, |key| {
+            if !is_whole(key.newest_partition()) {
+                candidates.push(Arc::clone(key));
+            }
+            None::<()>
+        });
         let mut over = Vec::new();
         for key in candidates {
             match holder(&key) {
@@ -231,23 +248,52 @@ impl Keys {
     /// The first key of this space, in the order of their first write, after this one.
     #[must_use]
     pub(super) fn after(&self, space: Space, id: Option<u64>) -> Option<Arc<Key>> {
-        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
-        let from = id.map_or(Bound::Unbounded, Bound::Excluded);
-        let stored = |key: &&Arc<Key>| key.space == space && key.newest_partition() > 0;
-        inner.by_id.range((from, Bound::Unbounded)).map(|(_, key)| key).find(stored).cloned()
+        let is_next = |key: &Arc<Key>| key.space == space && key.newest_partition() > 0;
+        self.walk(id, |key| is_next(key).then(|| Arc::clone(key)))
     }
 
     /// All keys of which something is stored and whose text begins so, by text; a key that was put
-    /// hides a vital sign of the same text.
+    /// hides a vital sign of the same text. A key that comes or goes meanwhile may be in it or not.
+    /// Takes 8 bytes for each, so `FLEETGAUGE_MAX_KEYS` bounds it: 8 MB for a million.
     #[must_use]
     pub(super) fn with_prefix(&self, prefix: &str) -> Vec<Arc<Key>> {
-        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
-        let fits = |key: &&Arc<Key>| key.text.starts_with(prefix) && key.newest_partition() > 0;
-        let is_hidden = |key: &&Arc<Key>| inner.puts.get(&key.text).is_some_and(|put| put.newest_partition() > 0);
-        let vitals = inner.vitals.values().filter(fits).filter(|key| !is_hidden(key));
-        let mut keys: Vec<Arc<Key>> = inner.puts.values().filter(fits).chain(vitals).cloned().collect();
-        keys.sort_unstable_by(|a, b| a.text.cmp(&b.text));
+        let mut keys: Vec<Arc<Key>> = Vec::new();
+        self.walk(None, |key| {
+            if key.text.starts_with(prefix) && key.newest_partition() > 0 {
+                keys.push(Arc::clone(key));
+            }
+            None::<()>
+        });
+        keys.sort_unstable_by(|a, b| (&a.text, a.space).cmp(&(&b.text, b.space)));
+        // Of two that are called the same the first one stays, which was put.
+        keys.dedup_by(|after, first| after.text == first.text);
         keys
+    }
+
+    /// Shows the keys after this id to `find`, in the order of their first write, until it finds
+    /// something.
+    fn walk<T>(&self, mut after: Option<u64>, mut find: impl FnMut(&Arc<Key>) -> Option<T>) -> Option<T> {
+        loop {
+            match self.step(after, &mut find) {
+                Step::Found(found) => return Some(found),
+                Step::GoOn(last) => after = Some(last),
+                Step::End => return None,
+            }
+        }
+    }
+
+    /// The same under one lock, for [`STEP_KEYS`] of them.
+    fn step<T>(&self, after: Option<u64>, mut find: impl FnMut(&Arc<Key>) -> Option<T>) -> Step<T> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let (mut seen, mut last) = (0, None);
+        for (id, key) in inner.by_id.range((from, Bound::Unbounded)).take(STEP_KEYS) {
+            if let Some(found) = find(key) {
+                return Step::Found(found);
+            }
+            (seen, last) = (seen + 1, Some(*id));
+        }
+        last.filter(|_| seen == STEP_KEYS).map_or(Step::End, Step::GoOn)
     }
 
     /// Number of keys: put, vital.
@@ -265,83 +311,4 @@ impl Keys {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_grow_though_the_clock_does_not() {
-        let keys = Keys::new(10);
-        let first = keys.find_or_add(Space::Put, "a", || 100).unwrap();
-        let second = keys.find_or_add(Space::Put, "b", || 50).unwrap();
-        let same_text = keys.find_or_add(Space::Vital, "a", || 60).unwrap();
-        assert_eq!([first.id, second.id, same_text.id], [100, 101, 102]);
-        assert!(Arc::ptr_eq(&first, &keys.find_or_add(Space::Put, "a", || 999).unwrap()));
-    }
-
-    #[test]
-    fn they_come_in_the_order_of_their_first_write() {
-        let keys = Keys::new(10);
-        for (text, now) in [("z", 1), ("a", 2), ("m", 3)] {
-            keys.find_or_add(Space::Put, text, || now).unwrap().is_in(1);
-        }
-        let never_stored = keys.find_or_add(Space::Put, "n", || 4).unwrap();
-        let mut found = Vec::new();
-        let mut at = None;
-        while let Some(key) = keys.after(Space::Put, at) {
-            at = Some(key.id);
-            found.push(key.text.to_string());
-        }
-        assert_eq!(found, ["z", "a", "m"]);
-        assert_eq!(never_stored.newest_partition(), 0);
-        let texts: Vec<_> = keys.with_prefix("").iter().map(|key| key.text.to_string()).collect();
-        assert_eq!(texts, ["a", "m", "z"]);
-    }
-
-    #[test]
-    fn there_is_room_for_so_many() {
-        let keys = Keys::new(2);
-        keys.find_or_add(Space::Put, "a", || 1).unwrap();
-        assert!(keys.find_or_add(Space::Put, &"x".repeat(10_000), || 1).is_err(), "the text counts too");
-        keys.find_or_add(Space::Put, "b", || 1).unwrap();
-        assert!(keys.find_or_add(Space::Put, "c", || 1).is_err());
-        assert!(keys.find_or_add(Space::Vital, "c", || 1).is_ok(), "vital signs have room of their own");
-        assert!(keys.find_or_add(Space::Put, "a", || 1).is_ok(), "it is there already");
-    }
-
-    #[test]
-    fn what_nothing_is_left_of_is_forgotten() {
-        let keys = Keys::new(10);
-        let (over, older, there) = (
-            keys.restore(Space::Put, "over", 1, 3),
-            keys.restore(Space::Put, "older", 2, 3),
-            keys.restore(Space::Put, "there", 3, 4),
-        );
-        let is_whole = |number| number != 3;
-        let holder = |key: &Key| (&*key.text == "older").then_some(2);
-        assert_eq!(keys.forget(is_whole, holder), 0, "somebody has it in hand");
-        assert_eq!([over.newest_partition(), older.newest_partition(), there.newest_partition()], [3, 2, 4]);
-        drop((over, older, there));
-        assert_eq!(keys.forget(is_whole, holder), 1);
-        assert!(keys.find(Space::Put, "over").is_none() && keys.find(Space::Put, "older").is_some());
-    }
-
-    #[test]
-    fn one_text_has_one_id() {
-        let keys = Keys::new(10);
-        let newer = keys.restore(Space::Put, "a", 7, 2);
-        let older = keys.restore(Space::Put, "a", 5, 1);
-        assert!(Arc::ptr_eq(&newer, &older));
-        assert_eq!(keys.restore(Space::Put, "b", 7, 1).id, 8, "an id is one key's");
-    }
-
-    #[test]
-    fn a_put_key_hides_a_vital_one() {
-        let keys = Keys::new(10);
-        keys.restore(Space::Vital, "h.cpu", 1, 1);
-        assert_eq!(keys.with_prefix("h.").first().unwrap().space, Space::Vital);
-        keys.restore(Space::Put, "h.cpu", 2, 1);
-        assert_eq!(keys.with_prefix("h.").len(), 1);
-        assert_eq!(keys.with_prefix("h.").first().unwrap().space, Space::Put);
-        assert!(keys.with_prefix("x").is_empty());
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! Reading: points by key and time, a piece at a time, so that an answer of any length takes little
-//! memory. A reader holds nothing of the history between two pieces.
+//! memory. Between two pieces a reader holds points that it has read ahead, and by prefix the list of
+//! keys (8 bytes each, at most `FLEETGAUGE_MAX_KEYS`), but no file and no lock of the history.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;

@@ -4,6 +4,7 @@ mod clock;
 mod damage;
 mod failures;
 mod model;
+mod open;
 
 use super::partitions::Kind;
 use super::*;

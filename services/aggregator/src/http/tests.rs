@@ -40,6 +40,13 @@ fn puts(context: &Context) -> Vec<String> {
         .collect()
 }
 
+/// How many keys the page says it does not show.
+fn hidden(context: &Context) -> String {
+    let text = text(&page(&HashMap::new(), context).unwrap(), Format::Text);
+    let line = text.lines().find_map(|line| line.strip_prefix("fleetgauge_put_series_hidden "));
+    line.unwrap().to_owned()
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_put_a_short_while_ago_is_on_the_page() {
     let dir = tempfile::tempdir().unwrap();
@@ -50,10 +57,13 @@ async fn what_was_put_a_short_while_ago_is_on_the_page() {
     let context = context(Some(Arc::clone(&history)), telemetry);
     assert!(puts(&context).is_empty(), "not even its head");
     let mut batch = history.batch().await;
+    let now = moment().wall_ms / 1000;
     for (key, ts, value) in [("h.jobs", 1, 1.0), ("h.jobs", 9, 2.5), ("h.jobs", 5, 3.0), ("x", 1, 7.0)] {
-        batch.put(key, value, ts).unwrap();
+        batch.put(key, value, now - 10 + ts).unwrap();
     }
-    batch.put(&"n".repeat(2000), 1.0, 1).unwrap();
+    batch.put(&"n".repeat(2000), 1.0, now).unwrap();
+    batch.put("of.another.time", 1.0, 1).unwrap();
+    batch.put("in.milliseconds", 1.0, now * 1000).unwrap();
     history.commit(batch).await.unwrap();
     let expected = [
         "# HELP fleetgauge_put The newest value of a key that a program put a short while ago.",
@@ -62,9 +72,12 @@ async fn what_was_put_a_short_while_ago_is_on_the_page() {
         "fleetgauge_put{name=\"x\"} 7",
     ];
     assert_eq!(puts(&context), expected);
-    assert_eq!(context.shared.telemetry.history.put_series_hidden.get(), 1, "a name that is too long");
+    for _ in 0..3 {
+        assert_eq!(hidden(&context), "2", "a name that is too long, and a point that is far ahead: each one key");
+    }
     tokio::time::advance(expiry + Duration::from_secs(1)).await;
     assert!(puts(&context).is_empty());
+    assert_eq!(hidden(&context), "0");
 }
 
 #[tokio::test]

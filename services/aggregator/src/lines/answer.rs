@@ -28,25 +28,29 @@ where
         if piece.is_last || slot.is_some() {
             break piece;
         }
-        slot = Arc::clone(&lines.long_answers).try_acquire_owned().ok();
+        slot = lines.long_answers.try_take(wire.peer());
         if slot.is_some() {
             break piece;
         }
         // What waits for its turn holds nothing, and does not hold up the replies before it.
         drop(piece);
         wire.flush().await?;
-        match timeout(STALL_MAX, Arc::clone(&lines.long_answers).acquire_owned()).await {
-            Ok(Ok(turn)) => slot = Some(turn),
+        match timeout(STALL_MAX, lines.long_answers.take(wire.peer())).await {
+            Ok(Some(turn)) => slot = Some(turn),
             _ => {
                 return fail(wire, lines, LineError::Busy, "too many long answers are under way, ask again later")
                     .await;
             }
         }
     };
+    if !piece.is_last {
+        wire.begin_long();
+    }
     loop {
         wire.queue(&piece.text).await?;
         if piece.is_last || wire.is_deaf() {
-            return Ok(());
+            // Its end is sent before its turn is over.
+            return if slot.is_some() { wire.end_long().await } else { Ok(()) };
         }
         piece = match read(lines, move || piece.reading).await {
             Ok(piece) => piece,

@@ -3,6 +3,7 @@
 mod byte_logs;
 mod limits;
 mod model;
+mod pace;
 mod table;
 
 use std::panic::Location;
@@ -73,8 +74,13 @@ impl Inside {
 
     /// A new connection over a pipe that takes so many bytes before somebody must read.
     fn connect_through(&self, bytes: usize) -> Client {
+        self.connect_from("192.0.2.1", bytes)
+    }
+
+    /// The same, from this address.
+    fn connect_from(&self, address: &str, bytes: usize) -> Client {
         let (stream, far) = tokio::io::duplex(bytes);
-        let peer = "192.0.2.1:4000".parse().unwrap();
+        let peer = SocketAddr::new(address.parse().unwrap(), 4000);
         let task = tokio::spawn(serve(far, peer, Arc::clone(&self.lines), self.stop.clone()));
         Client { stream, task }
     }

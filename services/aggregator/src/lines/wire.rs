@@ -4,6 +4,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,9 +12,9 @@ use std::time::Duration;
 use protocol::limits::LINE_BYTES_MAX;
 use protocol::lines::LineSplitter;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::{Ended, Lines, STALL_MAX};
+use super::{Ended, Lines, STALL_MAX, STRIDE_BYTES};
 use crate::fleet::room::Share;
 
 /// What every connection may hold without asking: 10 MB for ten thousand.
@@ -34,6 +35,7 @@ const CLOSE_WITHIN: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) struct Wire<'a, IO> {
     io: IO,
+    peer: IpAddr,
     lines: &'a Lines,
     splitter: LineSplitter,
     /// Its parts of the room of all lines, and of that of all clients.
@@ -43,15 +45,31 @@ pub(super) struct Wire<'a, IO> {
     /// The client does not hear any more. What it still sends is stored.
     deaf: Option<Ended>,
     out: Vec<u8>,
+    /// A long answer is being sent.
+    stride: Option<Stride>,
+}
+
+/// How far the client has come with a part of a long answer.
+#[derive(Debug, Default)]
+struct Stride {
+    taken: usize,
+    /// Time in which nothing but the client was waited for.
+    waited: Duration,
 }
 
 impl<'a, IO> Wire<'a, IO>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    pub(super) fn new(io: IO, lines: &'a Lines) -> Self {
+    pub(super) fn new(io: IO, peer: IpAddr, lines: &'a Lines) -> Self {
         let shares = [lines.room.share(), lines.shared.buffers.share()];
-        Self { io, lines, splitter: LineSplitter::new(), shares, ended: None, deaf: None, out: Vec::new() }
+        let splitter = LineSplitter::new();
+        Self { io, peer, lines, splitter, shares, ended: None, deaf: None, out: Vec::new(), stride: None }
+    }
+
+    /// Who is at the other end.
+    pub(super) fn peer(&self) -> IpAddr {
+        self.peer
     }
 
     /// What has been received.
@@ -169,12 +187,30 @@ where
         self.send(&out).await
     }
 
+    /// What is sent from now on is a long answer: it must not only go on, but go on at a pace.
+    pub(super) fn begin_long(&mut self) {
+        self.stride = Some(Stride::default());
+    }
+
+    /// It is whole. Sends what is in line.
+    pub(super) async fn end_long(&mut self) -> Result<(), Ended> {
+        let flushed = self.flush().await;
+        self.stride = None;
+        flushed
+    }
+
     /// Sends. That the client does not hear is no error: what it sent before is still to be read.
     async fn send(&mut self, mut bytes: &[u8]) -> Result<(), Ended> {
         while !bytes.is_empty() && !self.is_deaf() {
-            match timeout(STALL_MAX, self.io.write(bytes)).await {
+            let (began, waited) = (Instant::now(), self.stride.as_ref().map_or(Duration::ZERO, |stride| stride.waited));
+            match timeout(STALL_MAX.saturating_sub(waited), self.io.write(bytes)).await {
                 Ok(Ok(0)) => self.deaf = Some(Ended::Failed(io::ErrorKind::WriteZero)),
-                Ok(Ok(sent)) => bytes = bytes.get(sent..).unwrap_or_default(),
+                Ok(Ok(sent)) => {
+                    bytes = bytes.get(sent..).unwrap_or_default();
+                    if let Some(stride) = &mut self.stride {
+                        stride.advance(sent, began.elapsed());
+                    }
+                }
                 Ok(Err(error)) => self.deaf = Some(Ended::Failed(error.kind())),
                 Err(_) => return Err(Ended::Unread),
             }
@@ -192,5 +228,15 @@ where
             io::Result::Ok(())
         };
         let _peer_may_be_gone = timeout(CLOSE_WITHIN, close).await;
+    }
+}
+
+impl Stride {
+    fn advance(&mut self, taken: usize, waited: Duration) {
+        self.taken += taken;
+        self.waited += waited;
+        if self.taken >= STRIDE_BYTES {
+            *self = Self::default();
+        }
     }
 }

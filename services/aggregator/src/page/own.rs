@@ -152,7 +152,7 @@ impl Own {
     /// What programs put, as a set, and how many of the keys are too long for it. `agents`: all
     /// known names.
     #[must_use]
-    pub fn puts(&self, puts: &[Fresh], agents: &HashSet<String>) -> (Shown, u64) {
+    pub fn puts(&self, puts: &[Fresh], agents: &HashSet<String>) -> (Shown, usize) {
         let mut builder = Builder::new("put", Identity::none());
         let mut values = Vec::new();
         let mut hidden = 0;

@@ -6,16 +6,17 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::Maker;
 use super::table::{
-    HISTORY_BYTES, HISTORY_COMMIT_SECONDS, HISTORY_DAMAGE, HISTORY_EXPIRED, HISTORY_FREE, HISTORY_HIDDEN, HISTORY_KEYS,
-    HISTORY_KEYS_LIMIT, HISTORY_OLDEST, HISTORY_PARTITIONS, HISTORY_POINTS, HISTORY_READS_ABORTED, HISTORY_REFUSED,
-    HISTORY_SYNCS, HISTORY_UNSYNCED_ACKS, HISTORY_UP,
+    HISTORY_BYTES, HISTORY_COMMIT_SECONDS, HISTORY_DAMAGE, HISTORY_DURABILITY, HISTORY_EXPIRED, HISTORY_FREE,
+    HISTORY_HIDDEN, HISTORY_KEYS, HISTORY_KEYS_LIMIT, HISTORY_OLDEST, HISTORY_PARTITIONS, HISTORY_POINTS,
+    HISTORY_READS_ABORTED, HISTORY_REFUSED, HISTORY_SYNCS, HISTORY_UNSYNCED_ACKS, HISTORY_UP,
 };
 
 /// The metrics of the history. Where there is none they stay at zero.
 #[derive(Debug)]
 pub struct History {
-    /// 1: the last batch was stored.
+    /// 1: it is open, and the last batch, if there was one, was stored.
     pub(crate) is_up: IntGauge,
+    durability: [IntGauge; 2],
     /// Room left on its disk.
     pub(crate) free: IntGauge,
     /// Room that it takes.
@@ -24,8 +25,7 @@ pub struct History {
     pub(crate) oldest: IntGauge,
     /// Syncs before points were acknowledged.
     pub(crate) syncs: IntCounter,
-    /// Put keys that found no room on the page.
-    pub(crate) put_series_hidden: IntCounter,
+    put_series_hidden: IntGauge,
     /// Live pushes that were acknowledged although their vital signs may not be stored.
     pub(crate) unsynced_acks: IntCounter,
     points: [IntCounter; 2],
@@ -42,13 +42,15 @@ pub struct History {
 impl History {
     pub(super) fn new(make: &Maker<'_>) -> prometheus::Result<Self> {
         let points = make.counters(&HISTORY_POINTS)?;
+        let durability = make.gauges(&HISTORY_DURABILITY)?;
         let history = Self {
             is_up: make.gauge(&HISTORY_UP)?,
+            durability: ["sync", "os"].map(|mode| durability.with_label_values(&[mode])),
             free: make.gauge(&HISTORY_FREE)?,
             bytes: make.gauge(&HISTORY_BYTES)?,
             oldest: make.gauge(&HISTORY_OLDEST)?,
             syncs: make.counter(&HISTORY_SYNCS)?,
-            put_series_hidden: make.counter(&HISTORY_HIDDEN)?,
+            put_series_hidden: make.gauge(&HISTORY_HIDDEN)?,
             unsynced_acks: make.counter(&HISTORY_UNSYNCED_ACKS)?,
             points: ["put", "vital"].map(|space| points.with_label_values(&[space])),
             commit_seconds: make.histogram(
@@ -73,6 +75,14 @@ impl History {
             let _zero = history.reads_aborted.with_label_values(&[reason]);
         }
         Ok(history)
+    }
+
+    /// It is open, and says when points are acknowledged.
+    pub(crate) fn opened(&self, is_synced: bool) {
+        self.is_up.set(1);
+        let [sync, os] = &self.durability;
+        sync.set(i64::from(is_synced));
+        os.set(i64::from(!is_synced));
     }
 
     /// A batch was stored.
@@ -115,6 +125,11 @@ impl History {
     /// A partition's time was over.
     pub(crate) fn expired(&self) {
         self.expired.inc();
+    }
+
+    /// How many keys are not on the page that were put a short while ago.
+    pub(crate) fn set_hidden(&self, keys: usize) {
+        self.put_series_hidden.set(super::level(keys));
     }
 
     /// How many partitions there are.

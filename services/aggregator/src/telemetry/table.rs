@@ -116,8 +116,18 @@ pub(super) const KNOWN_FILE_ERRORS: Metric = metric(
     "Times that the list of known agents could not be written.",
 );
 
-pub(super) const HISTORY_UP: Metric =
-    metric("fleetgauge_history_up", "gauge", &[], "1: the last points that came were stored; 0: they were refused.");
+pub(super) const HISTORY_UP: Metric = metric(
+    "fleetgauge_history_up",
+    "gauge",
+    &[],
+    "1: points are taken; 0: the last that came were refused, or there is no data directory.",
+);
+pub(super) const HISTORY_DURABILITY: Metric = metric(
+    "fleetgauge_history_durability",
+    "gauge",
+    &["mode"],
+    "1: this is FLEETGAUGE_DURABILITY; sync: points are on the disk before they are acknowledged, os: they may not be.",
+);
 pub(super) const HISTORY_POINTS: Metric = metric(
     "fleetgauge_history_points_total",
     "counter",
@@ -171,10 +181,10 @@ pub(super) const HISTORY_KEYS: Metric =
 pub(super) const HISTORY_KEYS_LIMIT: Metric =
     metric("fleetgauge_history_keys_limit", "gauge", &[], "Most keys, FLEETGAUGE_MAX_KEYS.");
 pub(super) const HISTORY_HIDDEN: Metric = metric(
-    "fleetgauge_put_series_hidden_total",
-    "counter",
+    "fleetgauge_put_series_hidden",
+    "gauge",
     &[],
-    "Times that a put key was not shown as fleetgauge_put, because FLEETGAUGE_MAX_PUT_SERIES keys were shown already, or its name is too long.",
+    "Keys put a short while ago that are not shown as fleetgauge_put: FLEETGAUGE_MAX_PUT_SERIES are, the name is too long, or the timestamp is more than a day ahead. At least so many: it ends at 100,000.",
 );
 pub(super) const LINE_CONNECTIONS: Metric =
     metric("fleetgauge_line_connections", "gauge", &[], "Open connections of put/get.");

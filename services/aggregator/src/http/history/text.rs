@@ -1,5 +1,6 @@
-//! Points and keys as JSON, piece by piece. Nothing is held between two pieces but the list of keys
-//! that are still to come.
+//! Points and keys as JSON, piece by piece. Between two pieces the points of a piece are held, and the
+//! list of keys that are still to come: 8 bytes for each key of that prefix, so `FLEETGAUGE_MAX_KEYS`
+//! bounds it (8 MB for a million).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

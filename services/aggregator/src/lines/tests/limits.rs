@@ -288,11 +288,17 @@ async fn a_long_answer_that_nobody_reads_is_given_up() {
     // Once a piece of it is there, nothing waits but for the client.
     let mut first = [0; 1];
     never.stream.read_exact(&mut first).await.unwrap();
-    assert_eq!(inside.lines.long_answers.available_permits(), LONG_ANSWERS_MAX - 1);
+    assert_eq!(inside.lines.long_answers.taken(LONG_ANSWERS_MAX), 1);
     tokio::time::pause();
     never.task.await.unwrap();
     assert_eq!(inside.metric("closed_total{reason=\"unread\"}"), 1.0);
-    assert_eq!(inside.lines.long_answers.available_permits(), LONG_ANSWERS_MAX);
+    assert_eq!(inside.lines.long_answers.taken(LONG_ANSWERS_MAX), 0);
+}
+
+/// Takes the turns of all long answers.
+fn take_all(inside: &Inside) -> Vec<turns::Turn> {
+    let address = |n: usize| std::net::IpAddr::from([198, 51, 100, u8::try_from(n % 16).unwrap()]);
+    (0..LONG_ANSWERS_MAX).map(|n| inside.lines.long_answers.try_take(address(n)).unwrap()).collect()
 }
 
 #[tokio::test]
@@ -301,7 +307,7 @@ async fn long_answers_wait_for_their_turn_and_short_ones_do_not() {
     let (puts, rows) = many_points(10_000);
     let mut client = inside.connect_through(1 << 20);
     client.ask(&puts, "ok\n\n".repeat(10_000)).await;
-    let others = Arc::clone(&inside.lines.long_answers).acquire_many_owned(64).await.unwrap();
+    let others = take_all(&inside);
     client.say("foo\nget *\n").await;
     client.hear(WRONG).await;
     let mut short = inside.connect();
@@ -309,7 +315,7 @@ async fn long_answers_wait_for_their_turn_and_short_ones_do_not() {
     drop(others);
     client.hear(&rows).await;
     // When its turn does not come, it is told so.
-    let _others = Arc::clone(&inside.lines.long_answers).acquire_many_owned(64).await.unwrap();
+    let _others = take_all(&inside);
     client.say("foo\nget *\n").await;
     client.hear(WRONG).await;
     tokio::time::pause();
