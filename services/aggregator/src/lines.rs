@@ -32,7 +32,8 @@ use crate::telemetry;
 
 /// Threads that read the history for clients at the same time.
 const READERS_MAX: usize = 32;
-/// Answers of more than one piece that are under way. Each takes up to a megabyte.
+/// Answers of more than one piece that are under way. Each takes about a megabyte at most: what is read
+/// ahead in the history, up to 0.5 MB (and 2 KB for each partition), a piece of points and its text.
 const LONG_ANSWERS_MAX: usize = 64;
 /// How many of these one address may have: others want to read too.
 const LONG_ANSWERS_EACH_MAX: usize = LONG_ANSWERS_MAX / 4;
