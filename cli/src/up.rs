@@ -1,6 +1,7 @@
 //! `fleetgauge up`: an aggregator and some agents in one process. Nothing to configure, nothing
 //! but loopback, nothing left running.
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -41,7 +42,8 @@ impl Up {
             Err(error) => return exit::because(exit::FAILED, format!("cannot start: {error}")),
         };
         let code = runtime.block_on(self.serve(&settings));
-        runtime.shutdown_timeout(Duration::from_millis(100));
+        // What is still being freed, or opened, must not hold up the end.
+        runtime.shutdown_timeout(Duration::from_millis(50));
         code
     }
 
@@ -53,8 +55,12 @@ impl Up {
             Err(error) => return exit::because(exit::SETTINGS, error),
         };
         let data_dir = aggregator.data_dir.clone();
-        let signal = lifecycle::stop::signal();
-        let app = match App::bind(aggregator).await {
+        let mut signal = pin!(lifecycle::stop::signal());
+        let bound = tokio::select! {
+            bound = App::bind(aggregator) => bound,
+            () = signal.as_mut() => return ExitCode::SUCCESS,
+        };
+        let app = match bound {
             Ok(app) => app,
             Err(error @ (BindError::Listen { .. } | BindError::Data { .. })) => {
                 return exit::because(exit::SETTINGS, error);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use crate::accept::Slots;
@@ -30,13 +30,16 @@ use crate::{accept, http};
 const TICK: Duration = Duration::from_millis(250);
 /// Between two writes of the list of known agents.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
-/// What connections may take to end once the process is told to stop.
-const GRACE: Duration = Duration::from_millis(500);
+/// What connections may take to end once the process is told to stop. With the two times below it
+/// is 800 ms: a stop takes less than a second, whatever hangs.
+const GRACE: Duration = Duration::from_millis(400);
 
 /// Where in the data directory the history is.
 const HISTORY_DIR: &str = "history";
 /// What the last write of the list of known agents may take, on a slow disk.
-const SAVE_WITHIN: Duration = Duration::from_millis(250);
+const SAVE_WITHIN: Duration = Duration::from_millis(200);
+/// What the history may take to close. All that was acknowledged is on the disk before.
+const CLOSE_WITHIN: Duration = Duration::from_millis(200);
 
 /// Why an aggregator cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -83,12 +86,16 @@ struct Kept {
     known: KnownFile,
     history: Arc<History>,
     /// Nobody else touches it meanwhile.
-    _dir: DataDir,
+    dir: DataDir,
 }
 
 impl App {
     /// Binds all listeners, and reads what was kept. It is async because sockets belong to the
-    /// runtime inside which they are made.
+    /// runtime inside which they are made. A history with a million keys takes seconds to open, on a
+    /// thread that may block: dropping this future does not wait for it.
+    ///
+    /// Meanwhile HTTP refuses connections, which is clearer to a health check than one that hangs.
+    /// Agents and clients of put and get may connect, and are served as soon as it is open.
     ///
     /// # Errors
     /// When an address or the data directory cannot be used.
@@ -101,9 +108,9 @@ impl App {
             series_max: settings.series_max,
             series_per_agent_max: settings.series_per_agent_max,
         }));
-        let http = listen(settings.http_listen, "FLEETGAUGE_HTTP_LISTEN")?;
-        let link = listen(settings.link_listen, "FLEETGAUGE_LINK_LISTEN")?;
-        let line = listen(settings.line_listen, "FLEETGAUGE_LINE_LISTEN")?;
+        let http = Bound::new(settings.http_listen, "FLEETGAUGE_HTTP_LISTEN")?;
+        let link = Bound::new(settings.link_listen, "FLEETGAUGE_LINK_LISTEN")?.listen()?;
+        let line = Bound::new(settings.line_listen, "FLEETGAUGE_LINE_LISTEN")?.listen()?;
         let kept = match settings.data_dir.clone() {
             Some(dir) => Some(open_data(dir, settings.history.clone(), Arc::clone(&telemetry)).await?),
             None => None,
@@ -136,6 +143,7 @@ impl App {
         let context = Arc::new(http::Context::new(Arc::clone(&shared), settings.scrapes_max));
         shared.telemetry.lines.set_connections_max(settings.line_connections_max.min(settings.files_max));
         let lines = Arc::new(Lines::new(Arc::clone(&shared)));
+        let http = http.listen()?;
         Ok(Self { settings, http, link, line, lines, shared, context, kept })
     }
 
@@ -158,7 +166,8 @@ impl App {
     }
 
     /// Serves until `stop` completes; then agents are told to go, pages that are being sent are
-    /// finished within a grace period, and what must survive is written.
+    /// finished within a grace period, and what must survive is written. Memory is freed by a
+    /// thread of the runtime that may outlive this: a million keys take seconds.
     ///
     /// # Errors
     /// When a part of it ends by itself: an aggregator that serves only half of what it should
@@ -202,8 +211,11 @@ impl App {
         if tokio::time::timeout(GRACE, rest).await.is_err() {
             tracing::warn!(after = ?GRACE, "connections that did not end in time are cut");
         }
-        if let Some(kept) = kept {
-            kept.close(&shared).await;
+        // Those that were cut hold what is freed now.
+        drop(parts);
+        match kept {
+            Some(kept) => kept.close(shared).await,
+            None => drop(tokio::task::spawn_blocking(move || drop(shared))),
         }
         tracing::info!("stopped");
         ended
@@ -229,7 +241,7 @@ async fn open_data(
             let agents = known.load().map_err(|error| error.to_string())?;
             let history = History::open(&dir.join(HISTORY_DIR), rules, telemetry, moment);
             let history = history.map_err(|error| error.to_string())?;
-            Ok((agents, Kept { known, history, _dir: taken }))
+            Ok((agents, Kept { known, history, dir: taken }))
         })
     };
     let opened = opened.await.unwrap_or_else(|error| Err(error.to_string()));
@@ -237,18 +249,26 @@ async fn open_data(
 }
 
 impl Kept {
-    /// Writes what must survive, within a time.
-    async fn close(self, shared: &Shared) {
-        match tokio::time::timeout(SAVE_WITHIN, save(self.known, shared)).await {
+    /// Writes what must survive, and closes the history, each within its time. What takes longer
+    /// keeps the data directory until it is done, or until the process ends.
+    async fn close(self, shared: Arc<Shared>) {
+        let Self { known, history, dir } = self;
+        match tokio::time::timeout(SAVE_WITHIN, save(known, &shared)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "the list of known agents was not written"),
             Err(_) => tracing::error!(after = ?SAVE_WITHIN, "the list of known agents was not written in time"),
         }
-        // What was acknowledged is on the disk already.
-        let history = self.history;
-        let closed = tokio::task::spawn_blocking(move || history.close());
-        if tokio::time::timeout(SAVE_WITHIN, closed).await.is_err() {
-            tracing::warn!(after = ?SAVE_WITHIN, "the history was not closed in time");
+        let (say_closed, mut is_closed) = oneshot::channel();
+        let freed = tokio::task::spawn_blocking(move || {
+            history.close();
+            let _nobody_waits = say_closed.send(());
+            drop((history, shared));
+            drop(dir);
+        });
+        let in_time = tokio::time::timeout(CLOSE_WITHIN, freed).await.is_ok();
+        if !in_time && is_closed.try_recv().is_err() {
+            // What was acknowledged is on the disk already.
+            tracing::warn!(after = ?CLOSE_WITHIN, "the history was not closed in time");
         }
     }
 }
@@ -257,15 +277,30 @@ impl Kept {
 /// the system's usual 128 would wait a second for its next try.
 const BACKLOG: u32 = 4096;
 
-fn listen(address: SocketAddr, variable: &'static str) -> Result<TcpListener, BindError> {
-    let bind = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        #[cfg(unix)]
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    bind().map_err(|error| BindError::Listen { address, variable, error })
+/// A socket that has its address, and refuses connections until it listens.
+struct Bound {
+    socket: TcpSocket,
+    address: SocketAddr,
+    variable: &'static str,
+}
+
+impl Bound {
+    fn new(address: SocketAddr, variable: &'static str) -> Result<Self, BindError> {
+        let bind = || {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            #[cfg(unix)]
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            Ok(socket)
+        };
+        let socket = bind().map_err(|error| BindError::Listen { address, variable, error })?;
+        Ok(Self { socket, address, variable })
+    }
+
+    fn listen(self) -> Result<TcpListener, BindError> {
+        let Self { socket, address, variable } = self;
+        socket.listen(BACKLOG).map_err(|error| BindError::Listen { address, variable, error })
+    }
 }
 
 /// Lets go of what is over, and keeps the list of known agents up to date on disk, where it is of

@@ -22,6 +22,9 @@ pub enum Refused {
     /// Another process has it.
     #[error("another process{0} uses it")]
     Taken(String),
+    /// The system refuses the file that says whose it is.
+    #[error("{}: {_1}", _0.display())]
+    File(PathBuf, io::Error),
     /// The system refuses.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -34,8 +37,9 @@ impl DataDir {
     /// When it cannot be made or written to, or when another process has it.
     pub fn take(path: &Path) -> Result<Self, Refused> {
         fs::create_dir_all(path)?;
-        let mut lock =
-            File::options().create(true).truncate(false).read(true).write(true).open(path.join(LOCK_FILE))?;
+        let file = path.join(LOCK_FILE);
+        let opened = File::options().create(true).truncate(false).read(true).write(true).open(&file);
+        let mut lock = opened.map_err(|error| Refused::File(file, error))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

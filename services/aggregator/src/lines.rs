@@ -8,6 +8,7 @@
 
 mod answer;
 mod ended;
+mod opening;
 mod run;
 mod turns;
 mod wire;
@@ -21,6 +22,7 @@ use tokio::sync::Semaphore;
 
 use self::answer::answer;
 pub use self::ended::Ended;
+use self::opening::Opening;
 use self::run::Run;
 use self::turns::Turns;
 use self::wire::Wire;
@@ -94,7 +96,7 @@ where
     } else {
         tracing::debug!(%peer, reason = ended.reason(), "put/get connection closed");
     }
-    if matches!(ended, Ended::Stopping | Ended::Idle) {
+    if matches!(ended, Ended::Stopping | Ended::Idle | Ended::Http) {
         wire.close().await;
     }
 }
@@ -115,6 +117,7 @@ async fn converse<IO>(wire: &mut Wire<'_, IO>, lines: &Lines, stop: &mut Stop) -
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
+    let mut opening = Opening::default();
     loop {
         tokio::select! {
             filled = wire.fill() => if let Err(ended) = filled {
@@ -122,19 +125,19 @@ where
             },
             () = stop.requested() => return Ended::Stopping,
         }
-        if let Err(ended) = carry_out(wire, lines, stop).await {
+        if let Err(ended) = carry_out(wire, lines, &mut opening, stop).await {
             return ended;
         }
     }
 }
 
 /// Carries out all lines that are whole.
-async fn carry_out<IO>(wire: &mut Wire<'_, IO>, lines: &Lines, stop: &Stop) -> Result<(), Ended>
+async fn carry_out<IO>(wire: &mut Wire<'_, IO>, lines: &Lines, opening: &mut Opening, stop: &Stop) -> Result<(), Ended>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
     loop {
-        match Run::new(lines).carry_out(wire).await? {
+        match Run::new(lines, opening).carry_out(wire).await? {
             Some(what) => answer(wire, lines, what).await?,
             None => break,
         }

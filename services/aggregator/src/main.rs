@@ -1,7 +1,7 @@
 //! The `aggregator` binary: settings, log, bind, serve until a stop signal.
 
+use std::pin::pin;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use aggregator::{App, BindError, Settings, health};
 use lifecycle::exit;
@@ -72,10 +72,16 @@ fn run() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return exit::because(exit::FAILED, format!("cannot start: {error}")),
     };
-    let code = runtime.block_on(serve(settings));
-    // A piece of a page that is being written must not hold up the end.
-    runtime.shutdown_timeout(Duration::from_millis(100));
-    code
+    let code = match runtime.block_on(serve(settings)) {
+        Ok(()) => 0,
+        Err((code, error)) => {
+            let _same_code = exit::because(code, error);
+            code
+        }
+    };
+    // What must survive is on the disk, and the log is not buffered. To free a million keys, or to
+    // wait for a history that is still being opened, would only hold up the end.
+    std::process::exit(code.into())
 }
 
 /// Each connection takes an open file. Idle ones of the link and of put/get must not take those that
@@ -95,14 +101,19 @@ fn fit_open_files(mut settings: Settings) -> Settings {
     settings
 }
 
-async fn serve(settings: Settings) -> ExitCode {
-    let stop = lifecycle::stop::signal();
-    match App::bind(settings).await {
-        Ok(app) => match app.run(stop).await {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => exit::because(exit::FAILED, error),
-        },
-        Err(error @ (BindError::Listen { .. } | BindError::Data { .. })) => exit::because(exit::SETTINGS, error),
-        Err(error) => exit::because(exit::FAILED, error),
+/// Serves until a stop signal; else the exit code, and why.
+async fn serve(settings: Settings) -> Result<(), (u8, String)> {
+    let mut stop = pin!(lifecycle::stop::signal());
+    let bound = tokio::select! {
+        bound = App::bind(settings) => bound,
+        () = stop.as_mut() => {
+            tracing::info!("stopped before it served");
+            return Ok(());
+        }
+    };
+    match bound {
+        Ok(app) => app.run(stop).await.map_err(|error| (exit::FAILED, error.to_string())),
+        Err(error @ (BindError::Listen { .. } | BindError::Data { .. })) => Err((exit::SETTINGS, error.to_string())),
+        Err(error) => Err((exit::FAILED, error.to_string())),
     }
 }

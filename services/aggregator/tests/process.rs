@@ -9,6 +9,8 @@ mod crash;
 mod disk;
 #[path = "process/lines.rs"]
 mod lines;
+#[path = "process/opening.rs"]
+mod opening;
 #[path = "process/refusals.rs"]
 mod refusals;
 #[path = "process/syncs.rs"]

@@ -55,8 +55,7 @@ impl KnownFile {
     pub fn open(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         let probe = dir.join(".probe");
-        File::create(&probe)?;
-        fs::remove_file(&probe)?;
+        File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(|error| named(&probe, &error))?;
         Ok(Self { dir: dir.to_owned(), writing: Arc::default() })
     }
 
@@ -68,15 +67,15 @@ impl KnownFile {
         let path = self.dir.join(FILE);
         let mut text = Vec::new();
         match File::open(&path) {
-            Ok(file) => file.take(FILE_BYTES_MAX).read_to_end(&mut text)?,
+            Ok(file) => file.take(FILE_BYTES_MAX).read_to_end(&mut text).map_err(|error| named(&path, &error))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
+            Err(error) => return Err(named(&path, &error)),
         };
         match parse(&text) {
             Ok(agents) => Ok(agents),
             Err(why) => {
                 let aside = self.dir.join(format!("{FILE}.damaged"));
-                fs::rename(&path, &aside)?;
+                fs::rename(&path, &aside).map_err(|error| named(&aside, &error))?;
                 tracing::error!(%why, file = %path.display(), aside = %aside.display(), "the list of known agents is damaged and was set aside: tombstones from before this start are lost");
                 Ok(Vec::new())
             }
@@ -99,6 +98,11 @@ impl KnownFile {
         fs::rename(&temporary, self.dir.join(FILE))?;
         sync_dir(&self.dir)
     }
+}
+
+/// The error, with the file that it is about.
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// Makes a rename in this directory last. Windows has no such call for directories.

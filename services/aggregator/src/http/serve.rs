@@ -25,8 +25,9 @@ const HEAD_WITHIN: Duration = Duration::from_secs(10);
 const WRITERS_MAX: usize = 4;
 /// Longest request head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// What is being sent may take so long once the process is told to stop.
-const GRACE: Duration = Duration::from_millis(400);
+/// What is being sent may take so long once the process is told to stop: a little less than `app`
+/// waits for all parts.
+const GRACE: Duration = Duration::from_millis(350);
 /// A client that takes no byte for so long is given up.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
 

@@ -2,8 +2,8 @@
 
 use std::io;
 
-/// Why a connection ended. None of these is the fault of a line: an error is answered, and the
-/// connection goes on.
+/// Why a connection ended. None but `Http` is the fault of a line: an error is answered,
+/// and the connection goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// The client closed it.
@@ -12,6 +12,8 @@ pub enum Ended {
     Failed(io::ErrorKind),
     /// Nothing came for too long.
     Idle,
+    /// The client speaks HTTP.
+    Http,
     /// The client takes nothing of its replies.
     Unread,
     /// A part of an answer was sent, and the rest could not be read from the history.
@@ -22,8 +24,8 @@ pub enum Ended {
 
 impl Ended {
     /// All reasons that `fleetgauge_line_closed_total` knows.
-    pub(crate) const REASONS: [&'static str; 7] =
-        ["closed", "failed", "idle", "unread", "unfinished", "stopping", "refused"];
+    pub(crate) const REASONS: [&'static str; 8] =
+        ["closed", "failed", "idle", "http", "unread", "unfinished", "stopping", "refused"];
 
     /// The `reason` label.
     #[must_use]
@@ -32,6 +34,7 @@ impl Ended {
             Self::Closed => "closed",
             Self::Failed(_) => "failed",
             Self::Idle => "idle",
+            Self::Http => "http",
             Self::Unread => "unread",
             Self::Unfinished => "unfinished",
             Self::Stopping => "stopping",
@@ -40,6 +43,6 @@ impl Ended {
 
     /// Would somebody who runs the aggregator want to know?
     pub(super) fn is_remarkable(self) -> bool {
-        matches!(self, Self::Unread | Self::Unfinished)
+        matches!(self, Self::Http | Self::Unread | Self::Unfinished)
     }
 }

@@ -3,6 +3,7 @@
 use protocol::lines::{Command, Line, LineSplitter, Lost, OK, WRONG_COMMAND, parse, write_error};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::opening::{NOT_HTTP, Opening};
 use super::wire::Wire;
 use super::{Ended, Lines};
 use crate::history::{Batch, PutError, What};
@@ -17,6 +18,8 @@ pub(super) enum Next {
     Batch,
     /// Somebody wants to know this.
     Get(What),
+    /// The client speaks HTTP.
+    Http,
 }
 
 /// What the reply to a line will be.
@@ -34,6 +37,7 @@ enum Said {
 #[derive(Debug)]
 pub(super) struct Run<'a> {
     lines: &'a Lines,
+    opening: &'a mut Opening,
     batch: Option<Batch<'a>>,
     /// A point that waits for the batch.
     first: Option<(String, f64, i64)>,
@@ -43,8 +47,8 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(lines: &'a Lines) -> Self {
-        Self { lines, batch: None, first: None, said: Vec::new(), refused: Vec::new() }
+    pub(super) fn new(lines: &'a Lines, opening: &'a mut Opening) -> Self {
+        Self { lines, opening, batch: None, first: None, said: Vec::new(), refused: Vec::new() }
     }
 
     /// Takes lines up to a `get`, and carries out what was put; replies are in line then. What is
@@ -64,6 +68,14 @@ impl<'a> Run<'a> {
                     continue;
                 }
                 (Next::Get(what), _) => Some(what),
+                (Next::Http, _) => {
+                    self.finish(wire).await?;
+                    let mut reply = Vec::new();
+                    write_error(&mut reply, NOT_HTTP);
+                    wire.queue(&reply).await?;
+                    wire.flush().await?;
+                    return Err(Ended::Http);
+                }
                 (Next::Nothing | Next::Batch, _) => None,
             };
             self.finish(wire).await?;
@@ -74,6 +86,9 @@ impl<'a> Run<'a> {
     fn take_lines(&mut self, splitter: &mut LineSplitter) -> Next {
         let telemetry = self.lines.telemetry();
         while let Some(line) = splitter.next_line() {
+            if self.opening.is_http(&line) {
+                return Next::Http;
+            }
             let command = match line {
                 Line::Whole(line) => parse(line).map_err(|_| LineError::WrongCommand),
                 Line::Lost(Lost::TooLong) => Err(LineError::TooLong),

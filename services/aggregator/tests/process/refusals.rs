@@ -45,3 +45,14 @@ fn a_directory_that_cannot_be_written_is_refused() {
     command.args(["-m", "sh", "-c", "mount -t tmpfs -o ro none \"$0\" && exec \"$1\""]).arg(dir.path()).arg(BINARY);
     check(command.env("FLEETGAUGE_DATA_DIR", dir.path()), "Read-only file system");
 }
+
+#[test]
+fn a_folder_in_place_of_a_file_is_named() {
+    for name in ["lock", "agents.json", ".probe"] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        let sentence = format!("({}: Is a directory", path.display());
+        check(command().env("FLEETGAUGE_DATA_DIR", dir.path()), &sentence);
+    }
+}

@@ -130,13 +130,13 @@ impl World {
         Self { telemetry: Arc::new(Telemetry::new(1).unwrap()), readers: Readers::new() }
     }
 
-    async fn reading<const N: usize>(&self, given: [Result<&'static str, &'static str>; N]) -> Reading<Given> {
+    fn reading<const N: usize>(&self, given: [Result<&'static str, &'static str>; N]) -> Reading<Given> {
         Reading {
             pieces: Some(Given(Vec::from(given).into_iter())),
             reads: Arc::clone(&self.readers.reads),
             until: Instant::now() + ANSWER_WITHIN,
+            pace: Pace::default(),
             counted: Counted { telemetry: Arc::clone(&self.telemetry), aborted: Some("client") },
-            _held: (self.readers.slots.take().await.unwrap(), Activity::new().is_busy()),
         }
     }
 
@@ -148,12 +148,12 @@ impl World {
 #[tokio::test]
 async fn an_answer_is_whole_or_is_seen_to_be_cut() {
     let world = World::new();
-    let whole = world.reading([Ok("a"), Ok(""), Ok("b")]).await;
-    let sent: Vec<_> = whole.after(Bytes::from("0")).collect().await;
+    let whole = world.reading([Ok("a"), Ok(""), Ok("b")]);
+    let sent: Vec<_> = whole.after(Bytes::from("0"), ()).collect().await;
     assert_eq!(sent, ["0", "a", "b"].map(|text| Ok(Bytes::from(text))));
     assert_eq!(world.aborted(), [0; 3]);
-    let cut = world.reading([Ok("a"), Err("the disk is on fire"), Ok("b")]).await;
-    let sent: Vec<_> = cut.after(Bytes::from("0")).collect().await;
+    let cut = world.reading([Ok("a"), Err("the disk is on fire"), Ok("b")]);
+    let sent: Vec<_> = cut.after(Bytes::from("0"), ()).collect().await;
     let Some(Err(Aborted::Failed(why))) = sent.last() else { panic!("{sent:?}") };
     assert!(sent.len() == 3 && why.contains("on fire"), "{sent:?}");
     assert_eq!(world.aborted(), [0, 0, 1]);
@@ -164,7 +164,8 @@ async fn a_client_that_takes_nothing_keeps_no_thread() {
     let world = World::new();
     let mut waiting = Vec::new();
     for _ in 0..READERS_MAX {
-        let mut stream = Box::pin(world.reading([Ok("a"), Ok("b")]).await.after(Bytes::from("0")));
+        let slot = world.readers.slots.take().await.unwrap();
+        let mut stream = Box::pin(world.reading([Ok("a"), Ok("b")]).after(Bytes::from("0"), slot));
         assert!(stream.next().await.unwrap().is_ok() && stream.next().await.unwrap().is_ok());
         waiting.push(stream);
     }
@@ -176,10 +177,81 @@ async fn a_client_that_takes_nothing_keeps_no_thread() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_takes_a_little_now_and_then_is_given_up() {
+    let world = World::new();
+    let mut stream = Box::pin(world.reading([Ok("a"); 100]).after(Bytes::from("0"), ()));
+    for _ in 0..4 {
+        stream.next().await.unwrap().unwrap();
+        tokio::time::advance(Duration::from_secs(9)).await;
+    }
+    assert_eq!(stream.next().await, Some(Err(Aborted::SlowReader)));
+    assert_eq!(stream.next().await, None);
+    assert_eq!(world.aborted(), [1, 0, 0]);
+}
+
+/// What all requests share, with this history.
+fn context(history: &Arc<History>) -> Arc<Context> {
+    let rules = crate::fleet::Rules {
+        job: "node".into(),
+        tombstone: Duration::from_secs(3600),
+        agents_max: 10,
+        series_max: 1000,
+        series_per_agent_max: 100,
+    };
+    let shared = crate::link::Shared {
+        fleet: Arc::new(crate::fleet::Fleet::new(rules)),
+        name: "muninn".into(),
+        buffers: crate::fleet::room::Room::new(1 << 20),
+        text: crate::fleet::room::Room::new(1 << 20),
+        warnings: crate::quota::Quota::new(0, Duration::from_secs(1)),
+        telemetry: Arc::new(Telemetry::new(10).unwrap()),
+        vitals: None,
+        history: Some(Arc::clone(history)),
+    };
+    Arc::new(Context::new(Arc::new(shared), 2))
+}
+
+#[tokio::test]
+async fn slow_readers_of_long_answers_keep_nobody_out_who_asks_for_little() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path(), rules());
+    let mut batch = history.batch().await;
+    (0..9000).for_each(|n| batch.put("long", f64::from(n) / 7.0, n.into()).unwrap());
+    batch.put("short", 1.0, 1).unwrap();
+    history.commit(batch).await.unwrap();
+    let context = context(&history);
+    let ask = async |name: &str, value: &str| {
+        let query = vec![(name.to_owned(), value.to_owned())];
+        super::history(query, Arc::clone(&context), Activity::new().is_busy()).await
+    };
+    tokio::time::pause();
+    let mut unread = Vec::new();
+    for _ in 0..READERS_MAX {
+        unread.push(ask("prefix", "").await);
+    }
+    for _ in 0..KEY_READERS_MAX {
+        unread.push(ask("key", "long").await);
+    }
+    assert!(unread.iter().all(|reply| reply.status() == StatusCode::OK));
+    for (name, value) in [("prefix", ""), ("prefix", "l"), ("key", "long")] {
+        let refused = ask(name, value).await;
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "{name}={value}");
+        assert!(refused.headers().contains_key("retry-after"));
+    }
+    for (name, value) in [("key", "short"), ("prefix", "s"), ("key", "nothing")] {
+        assert_eq!(ask(name, value).await.status(), StatusCode::OK, "{name}={value}");
+    }
+    assert_eq!(context.shared.telemetry.history.reads_aborted("busy"), 3);
+    drop(unread);
+    assert_eq!(ask("prefix", "").await.status(), StatusCode::OK);
+    assert_eq!(context.readers.starting.free.available_permits(), STARTING_MAX);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_has_its_time() {
     let world = World::new();
     let _disk_hangs = Arc::clone(&world.readers.reads).acquire_many_owned(2).await.unwrap();
-    let mut reading = world.reading([Ok("a")]).await;
+    let mut reading = world.reading([Ok("a")]);
     let began = Instant::now();
     assert_eq!(reading.next().await, Err(Aborted::TooSlow));
     assert_eq!(began.elapsed(), ANSWER_WITHIN);

@@ -337,3 +337,22 @@ async fn on_stop_what_is_begun_is_answered_and_connections_end() {
     }
     assert_eq!(inside.metric("closed_total{reason=\"stopping\"}"), 3.0);
 }
+
+#[tokio::test]
+async fn what_a_browser_sends_is_not_stored() {
+    let inside = Inside::new();
+    let body = "Host: x\r\nContent-Length: 10\r\n\r\nput k 1 1\n";
+    let not_http = "error\nthis is not HTTP\n\n";
+    let mut browser = inside.connect();
+    browser.say(format!("POST / HTTP/1.1\r\n{body}")).await;
+    assert_eq!(browser.rest().await, not_http);
+    let mut browser = inside.connect();
+    browser.say(format!("POST /{} HTTP/1.1\r\n{body}", "x".repeat(70_000))).await;
+    let heard = browser.rest().await;
+    assert!(heard.starts_with("error\nthe line is too long") && heard.ends_with(not_http), "{heard}");
+    assert!((inside.metric("closed_total{reason=\"http\"}") - 2.0).abs() < 0.5);
+    let mut client = inside.connect();
+    client.ask("get k\n", "ok\n\n").await;
+    // Later it is a wrong command, as any other.
+    client.ask("GET / HTTP/1.1\nput k 1 1\n", format!("{WRONG}ok\n\n")).await;
+}
