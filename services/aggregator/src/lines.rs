@@ -1,6 +1,6 @@
 //! Put and get: one task a connection, from the first byte to the last.
 //!
-//! [`wire`] moves bytes and waits, [`run`] takes in what was put, [`answer`] reads what is asked
+//! `wire` moves bytes and waits, `run` takes in what was put, `answer` reads what is asked
 //! for; this file decides what comes after what. What has arrived is taken in together: the puts up
 //! to the next `get` are one batch for the history and are answered when that is stored, so
 //! replies keep the order of the lines, and a client that sends without waiting shares each sync

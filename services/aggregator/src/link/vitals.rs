@@ -1,6 +1,6 @@
 //! Vital signs: of all that an agent pushes, the few numbers that say how its host is, on their way
 //! to the history. What they are called there stands in [`VITALS`]; where they stand in a set is
-//! found once, when the set is declared ([`places`]), so a push costs a handful of loads.
+//! found once, when the set is declared (`places`), so a push costs a handful of loads.
 //!
 //! Here is no clock and no waiting: when something is stored, [`History::record`] says.
 
