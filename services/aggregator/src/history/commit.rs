@@ -181,7 +181,8 @@ impl Committer {
     /// What is written to a folder that somebody has removed is nowhere.
     fn check_presence(&mut self, now: Instant) {
         let Some(current) = &self.current else { return };
-        if !current.found.path.exists() {
+        // An error says nothing about what is there.
+        if matches!(current.found.path.try_exists(), Ok(false)) {
             tracing::error!(path = %current.found.path.display(), "the partition that is written to was removed: its points are lost");
             self.shared.telemetry.history.damaged("partition", 1);
             self.shared.partitions.remove(current.found.number);
@@ -196,7 +197,10 @@ impl Committer {
         let Some(Current { found, hot }) = &self.current else { return Err(not_begun()) };
         match damage::catch(|| hot.commit(found.number, writes, now.wall_ms, sync)) {
             Ok(()) => {
-                self.failed = None;
+                // Else a new partition could not be begun, and this one goes on meanwhile.
+                if !self.is_due(now) {
+                    self.failed = None;
+                }
                 if sync {
                     self.shared.telemetry.history.syncs.inc();
                 }

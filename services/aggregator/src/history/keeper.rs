@@ -64,8 +64,8 @@ impl Keeper {
         self.failed.retain(|_, at| now.instant.saturating_duration_since(*at) < AGAIN_AFTER);
         let is_clock_right = self.wall.is_trusted(now);
         let list = self.shared.partitions.now();
-        // The newest is the writer's, unless it was sealed before this start.
-        let is_written = list.last().is_some_and(|newest| newest.found.kind == Kind::Raw);
+        // The newest is the writer's, unless it was sealed before this start, or cannot be opened.
+        let is_written = list.last().is_some_and(|newest| matches!(newest.store, Store::Raw(_)));
         let others = list.len() - usize::from(is_written);
         let mut is_any_over = false;
         for partition in list.iter().take(others) {

@@ -15,6 +15,8 @@ use super::journal;
 use super::point::Point;
 use super::sealed::{OpenError, Segment};
 
+/// Above all numbers that partitions can have come to.
+const NUMBER_END: u64 = 1 << 48;
 /// What a folder of raw points ends with, after its number and when it was begun.
 const RAW: &str = "raw";
 /// What a sealed file ends with.
@@ -219,7 +221,8 @@ impl Found {
             _ => return None,
         };
         let (number, begun_ms) = name.split_once('-')?;
-        Some(Self { number: number.parse().ok()?, kind, begun_ms: begun_ms.parse().ok()?, path })
+        let number = number.parse().ok().filter(|number| *number < NUMBER_END)?;
+        Some(Self { number, kind, begun_ms: begun_ms.parse().ok()?, path })
     }
 }
 
@@ -241,26 +244,39 @@ pub(super) fn find(dir: &Path) -> io::Result<Vec<Found>> {
         found.extend(Found::parse(path));
     }
     found.sort();
+    let mut passed_over = Vec::new();
     for (raw, sealed) in found.iter().zip(found.iter().skip(1)) {
         if raw.number == sealed.number && (raw.kind, sealed.kind) == (Kind::Raw, Kind::Sealed) {
-            keep_one(dir, raw, sealed)?;
+            passed_over.push(keep_one(dir, raw, sealed)?.to_owned());
         }
     }
-    found.retain(|one| one.path.exists());
+    found.retain(|one| !passed_over.contains(&one.path));
     Ok(found)
 }
 
-fn keep_one(dir: &Path, raw: &Found, sealed: &Found) -> io::Result<()> {
-    match Segment::open(&sealed.path) {
-        Err(error @ OpenError::Damaged(_)) => {
-            let aside = set_aside(dir, &sealed.path)?;
-            tracing::error!(%error, aside = %aside.display(), "a sealed partition is damaged and was set aside: its raw form is still there");
-            Ok(())
+/// Of a partition in both forms, gives the path of the one that is not read. The raw one goes only
+/// when the other is whole, and made of it.
+fn keep_one<'a>(dir: &Path, raw: &'a Found, sealed: &'a Found) -> io::Result<&'a Path> {
+    let why = match Segment::open(&sealed.path) {
+        Ok(_) if raw.begun_ms == sealed.begun_ms => {
+            // What was lost when it was sealed is for a person to look at.
+            if journal::is_marked(&raw.path)? {
+                set_aside(dir, &raw.path)?;
+            } else {
+                fs::remove_dir_all(&raw.path)?;
+            }
+            return Ok(&raw.path);
         }
-        // What was lost when it was sealed is for a person to look at.
-        _ if journal::is_marked(&raw.path)? => set_aside(dir, &raw.path).map(|_| ()),
-        _ => fs::remove_dir_all(&raw.path),
-    }
+        Ok(_) => "it is of another time".to_owned(),
+        Err(error) => {
+            if matches!(error, OpenError::Damaged(_)) {
+                set_aside(dir, &sealed.path)?;
+            }
+            error.to_string()
+        }
+    };
+    tracing::error!(%why, path = %sealed.path.display(), "a sealed partition is passed over: its raw form is still there");
+    Ok(&sealed.path)
 }
 
 /// Moves a damaged partition where nothing reads it, but a person may.
@@ -300,7 +316,9 @@ mod tests {
         assert_eq!(Found::parse(raw.path.clone()), Some(raw.clone()));
         let sealed = raw.sealed(dir);
         assert_eq!(Found::parse(sealed.path.clone()), Some(sealed));
-        for other in ["agents.json", "damaged", "12.raw", "a-b.raw", "12-3.rawx", "12-3.sealing"] {
+        for other in
+            ["agents.json", "damaged", "12.raw", "a-b.raw", "12-3.rawx", "12-3.sealing", "18446744073709551615-1.raw"]
+        {
             assert_eq!(Found::parse(other.into()), None, "{other}");
         }
     }
@@ -324,8 +342,15 @@ mod tests {
         let raw = Found::raw(dir.path(), 2, 5);
         fs::create_dir(&raw.path).unwrap();
         fs::write(raw.sealed(dir.path()).path, "damaged").unwrap();
-        assert_eq!(find(dir.path()).unwrap(), [raw]);
+        assert_eq!(find(dir.path()).unwrap(), std::slice::from_ref(&raw));
         assert_eq!(fs::read_dir(dir.path().join(ASIDE)).unwrap().count(), 1);
+        // One that the system does not give, and a whole one that was not made of it.
+        fs::create_dir(raw.sealed(dir.path()).path).unwrap();
+        assert_eq!(find(dir.path()).unwrap(), std::slice::from_ref(&raw));
+        fs::remove_dir(raw.sealed(dir.path()).path).unwrap();
+        let other = Found { begun_ms: 6, ..raw.clone() }.sealed(dir.path());
+        super::super::sealed::Writer::create(&other.path).unwrap().finish(0).unwrap();
+        assert_eq!(find(dir.path()).unwrap(), [raw]);
     }
 
     #[test]
