@@ -1,5 +1,6 @@
-//! The newest value of each key that was put a short while ago, for the page. Only points of about
-//! now count: what was measured long ago is history.
+//! The newest value of each key that was put a short while ago, for the page. When it was put counts,
+//! not of when it is; but a timestamp that is ahead of the clock, as seconds that are milliseconds
+//! are, hides nothing that comes later.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,11 +11,9 @@ use super::keys::{Key, Space};
 use super::point::Point;
 use crate::fleet::Moment;
 
-/// How far a timestamp may be ahead of the wall clock: clocks that are set to the time of another
-/// zone are less, seconds that are milliseconds are more.
-const AHEAD_MAX_S: i64 = 24 * 3600;
-/// How old a point may be, at least, to count as current: a client's clock may be some minutes off.
-const AGE_S: i64 = 3600;
+/// What is ahead of the wall clock by more gives way to whatever is put next. A client's clock may be
+/// some minutes off.
+const AHEAD_MAX_S: i64 = 3600;
 /// Hidden keys that are told apart, of some 40 bytes each.
 const HIDDEN_MAX: usize = 100_000;
 
@@ -23,7 +22,7 @@ const HIDDEN_MAX: usize = 100_000;
 pub struct Fresh {
     /// The key.
     pub key: Arc<Key>,
-    /// The current point with the largest timestamp, of those put while the key was fresh.
+    /// The point with the largest timestamp, of those put while the key was fresh.
     pub point: Point,
     put_at: Instant,
 }
@@ -48,42 +47,30 @@ impl FreshKeys {
         Self { inner: Mutex::default(), expiry, keys_max }
     }
 
-    /// Takes in what was stored. Points that are not of about now are not what the page is for: old
-    /// ones are passed over, and ones that are far ahead, which would hide all that come later, are
-    /// hidden themselves.
+    /// Takes in what was stored.
     pub(super) fn take(&self, writes: &[Write], now: Moment) {
-        let now_s = now.wall_ms.div_euclid(1000);
-        let age = AGE_S.max(i64::try_from(self.expiry.as_secs()).unwrap_or(i64::MAX));
-        let current = now_s.saturating_sub(age)..=now_s.saturating_add(AHEAD_MAX_S);
+        let ahead_s = now.wall_ms.div_euclid(1000).saturating_add(AHEAD_MAX_S);
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         // Those of one key stand together, the newest last.
         for writes in writes.chunk_by(|a, b| a.key.id == b.key.id) {
-            let Some(Write { key, point: newest }) = writes.last().filter(|write| write.key.space == Space::Put) else {
-                continue;
-            };
-            match writes.iter().rev().map(|write| write.point).find(|point| current.contains(&point.ts)) {
-                // One that is ahead of the clock gives way to any that comes later.
-                Some(point) => self.show(&mut inner, key, point, now.instant, now_s.saturating_add(age)),
-                None if newest.ts > *current.end() && !inner.shown.contains_key(&key.id) => {
-                    inner.hide(key.id, now.instant);
-                }
-                None => {}
-            }
+            let Some(newest) = writes.last().filter(|write| write.key.space == Space::Put) else { continue };
+            let believed = writes.iter().rev().find(|write| write.point.ts <= ahead_s);
+            self.show(&mut inner, believed.unwrap_or(newest), now.instant, ahead_s);
         }
     }
 
-    /// Shows this point of the key, if there is room, unless the one that is shown is newer and not
-    /// after `ahead_s`.
-    fn show(&self, inner: &mut Inner, key: &Arc<Key>, point: Point, now: Instant, ahead_s: i64) {
+    /// Shows this point of its key, if there is room, unless the one that is shown is newer.
+    fn show(&self, inner: &mut Inner, Write { key, point }: &Write, now: Instant, ahead_s: i64) {
         if let Some(fresh) = inner.shown.get_mut(&key.id) {
-            let is_over = now.saturating_duration_since(fresh.put_at) > self.expiry;
-            if is_over || point.ts >= fresh.point.ts || fresh.point.ts > ahead_s {
-                fresh.point = point;
+            let is_over = !self.is_fresh(fresh.put_at, now);
+            let is_newer = point.ts >= fresh.point.ts && point.ts <= ahead_s;
+            if is_over || is_newer || fresh.point.ts > ahead_s {
+                fresh.point = *point;
             }
             fresh.put_at = now;
         } else if inner.shown.len() < self.keys_max {
             inner.hidden.remove(&key.id);
-            inner.shown.insert(key.id, Fresh { key: Arc::clone(key), point, put_at: now });
+            inner.shown.insert(key.id, Fresh { key: Arc::clone(key), point: *point, put_at: now });
         } else {
             inner.hide(key.id, now);
         }
@@ -190,34 +177,26 @@ mod tests {
         let page = Page::new(10);
         let in_millis = NOW * 999;
         page.put(0, &[("k", 0, 1.0), ("k", in_millis, 2.0), ("wrong", in_millis, 3.0)]);
-        page.check(0, &[("k", 1.0)], 1);
-        page.put(10, &[("k", 10, 4.0)]);
-        page.check(10, &[("k", 4.0)], 1);
-        page.put(20, &[("wrong", 20, 5.0)]);
+        page.check(0, &[("k", 1.0), ("wrong", 3.0)], 0);
+        page.put(10, &[("k", in_millis, 2.0)]);
+        page.check(10, &[("k", 1.0), ("wrong", 3.0)], 0);
+        page.put(20, &[("k", 20, 4.0), ("wrong", 20, 5.0)]);
         page.check(20, &[("k", 4.0), ("wrong", 5.0)], 0);
-        page.put(20, &[("wrong", i64::MAX - NOW, 6.0)]);
-        page.check(20, &[("k", 4.0), ("wrong", 5.0)], 0);
-        // One hidden key is gone like a shown one.
-        page.put(30, &[("late", AHEAD_MAX_S + 31, 5.0)]);
-        page.check(330, &[], 1);
-        page.check(331, &[], 0);
         // Of another time zone: shown, until there is a better one.
         page.put(400, &[("zone", 400 + 7200, 1.0)]);
+        page.check(400, &[("zone", 1.0)], 0);
         page.put(401, &[("zone", 401, 2.0)]);
         page.check(401, &[("zone", 2.0)], 0);
     }
 
     #[test]
-    fn what_is_old_is_not_current() {
+    fn when_a_point_was_put_counts_and_not_of_when_it_is() {
         let page = Page::new(1);
-        page.put(0, &[("old", -NOW, 1.0), ("x", -AGE_S - 1, 2.0)]);
-        page.check(0, &[], 0);
-        page.put(0, &[("slow.clock", -AGE_S, 3.0)]);
-        page.check(0, &[("slow.clock", 3.0)], 0);
-        // It is put again, but nothing of now: that keeps nothing fresh.
-        page.put(200, &[("slow.clock", -NOW, 4.0)]);
-        page.check(200, &[("slow.clock", 3.0)], 0);
-        page.check(301, &[], 0);
+        page.put(0, &[("old", -NOW, 1.0)]);
+        page.check(300, &[("old", 1.0)], 0);
+        page.put(300, &[("old", -NOW + 1, 2.0)]);
+        page.check(600, &[("old", 2.0)], 0);
+        page.check(601, &[], 0);
     }
 
     #[test]
@@ -229,6 +208,6 @@ mod tests {
             let write = |ts| Write { key: Arc::clone(&key), point: Point { ts, value: 1.0 } };
             page.fresh.take(&[write(i64::MIN), write(i64::MAX)], Moment { instant: page.start, wall_ms });
         }
-        page.check(0, &[], 1);
+        page.check(0, &[("k", 1.0)], 0);
     }
 }

@@ -184,7 +184,7 @@ pub(super) const HISTORY_HIDDEN: Metric = metric(
     "fleetgauge_put_series_hidden",
     "gauge",
     &[],
-    "Keys put a short while ago that are not shown as fleetgauge_put: FLEETGAUGE_MAX_PUT_SERIES are, the name is too long, or the timestamp is more than a day ahead. At least so many: it ends at 100,000.",
+    "Keys put a short while ago that are not shown as fleetgauge_put: FLEETGAUGE_MAX_PUT_SERIES are, or the name is too long. At least so many: it ends at 100,000.",
 );
 pub(super) const LINE_CONNECTIONS: Metric =
     metric("fleetgauge_line_connections", "gauge", &[], "Open connections of put/get.");
