@@ -209,7 +209,7 @@ impl Hot {
     /// of them are of one key and second. `number` is this partition's.
     ///
     /// # Errors
-    /// When they could not be stored: then the partition takes no more until it is opened again.
+    /// When they could not be stored, or not synced: then nothing may be written to the partition any more.
     pub(super) fn commit(&self, number: u64, writes: &[Write], now_ms: i64, sync: bool) -> Result<(), Failure> {
         self.catch_up()?;
         let stats = self.stats().with(writes, now_ms);

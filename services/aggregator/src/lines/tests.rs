@@ -94,17 +94,9 @@ impl Inside {
     }
 }
 
+/// Those of the history's own tests, without syncs, which are not the subject here.
 fn rules() -> history::Rules {
-    history::Rules {
-        sync: false,
-        retention: Duration::from_secs(3600),
-        keys_max: 1000,
-        put_expiry: Duration::from_secs(300),
-        put_series_max: 100,
-        reserve_bytes: 0,
-        partition_span: Duration::from_secs(3600),
-        partition_points_max: 1_000_000,
-    }
+    history::Rules { sync: false, ..history::tests::rules() }
 }
 
 /// A client's end of a connection.
