@@ -1,6 +1,7 @@
 //! One simulated agent: one connection to the aggregator's link, with the real frames in the real
 //! order and never more unacknowledged pushes than granted.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -104,6 +105,8 @@ impl Agent {
             measured_ms: now_ms,
             now_ms,
             mono_ms: millis(self.started.elapsed()),
+            backlog_ms: 0,
+            lost: BTreeMap::new(),
         };
         let (mut head, mut end) = (Vec::with_capacity(160), Vec::with_capacity(40));
         encode(&ToAggregator::Push(push), &mut head);
@@ -206,7 +209,7 @@ mod tests {
 
     use super::*;
 
-    const WELCOME: &str = r#"{"welcome":{"version":1,"aggregator":"x","now_ms":1,"acked":{"live":0,"late":0},"limits":{"line_bytes":65536,"sets":9,"series":9,"live_unacked":2},"late_rate":10.0}}"#;
+    const WELCOME: &str = r#"{"welcome":{"version":1,"aggregator":"x","now_ms":1,"acked":{"live":0,"late":0},"limits":{"line_bytes":65536,"sets":9,"series":9,"live_unacked":2,"late_unacked":16},"late_rate":10.0}}"#;
 
     /// The other end: says `answer` to each line that starts with `{"` and the key of a pair.
     async fn aggregator(listener: TcpListener, answers: &[(&str, &str)]) -> Vec<String> {

@@ -5,6 +5,8 @@
 
 mod refuse;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 pub use self::refuse::RefuseCode;
@@ -202,6 +204,14 @@ pub struct Push {
     pub now_ms: i64,
     /// When it was sent, by the agent's clock that never steps.
     pub mono_ms: u64,
+    /// How long ago the oldest push that still waits in the agent's spool was measured, in
+    /// milliseconds; 0: none waits.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub backlog_ms: u64,
+    /// Samples that the agent itself lost so far in this session, by reason, see
+    /// [`crate::limits::LOST_REASONS`]. Cumulative, so that a lost frame loses no count.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lost: BTreeMap<String, u64>,
 }
 
 /// The values of a set from `offset` on, by position.
@@ -291,6 +301,8 @@ pub struct Limits {
     pub series: u64,
     /// Live pushes that may wait for their ack.
     pub live_unacked: u32,
+    /// Late pushes that may wait for their ack.
+    pub late_unacked: u32,
 }
 
 /// No.

@@ -47,6 +47,14 @@ pub const TEXT_BYTES_MIN: usize = 1 << 20;
 pub const SETS_PER_AGENT_MAX: usize = 1_024;
 /// Live pushes that may wait for their ack.
 pub const LIVE_UNACKED_MAX: u32 = 2;
+/// Late pushes that may wait for their ack: at ten times the speed of measuring every 5 s, some
+/// eight seconds of them.
+pub const LATE_UNACKED_MAX: u32 = 16;
+/// Why an agent may have lost samples, in `push.lost`; any other word counts as `other`.
+/// `spool_full`: the oldest gave way; `spool_damaged`: a file or record could not be read;
+/// `spool_failed`: it could not be written; `refused`: the aggregator's limits have no room for it;
+/// `stopped`: no spool outlived the process.
+pub const LOST_REASONS: [&str; 6] = ["spool_full", "spool_damaged", "spool_failed", "refused", "stopped", "other"];
 
 /// Shortest push interval; a `hello` that asks for less gets this.
 pub const INTERVAL_MIN: Duration = Duration::from_millis(100);

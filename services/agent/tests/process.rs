@@ -142,7 +142,7 @@ impl Aggregator {
             aggregator: "test".into(),
             now_ms: 0,
             acked: Acked::default(),
-            limits: Limits { line_bytes: 65536, sets: 1024, series: 100_000, live_unacked: 2 },
+            limits: Limits { line_bytes: 65536, sets: 1024, series: 100_000, live_unacked: 2, late_unacked: 16 },
             late_rate: 10.0,
         }));
     }

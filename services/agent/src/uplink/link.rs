@@ -1,6 +1,7 @@
 //! What is said on one connection: which sets are declared and what a push consists of.
 //! Pure: measurements in, lines out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use protocol::encode;
@@ -97,7 +98,15 @@ impl Link {
     pub(super) fn push(&mut self, measurement: &Measurement, now: Moment, out: &mut Vec<u8>) -> Vec<Unsent> {
         let unsent = self.declare_all(measurement, out);
         let (seq, measured_ms) = (measurement.seq, measurement.taken.map_or(now.wall_ms, |taken| taken.wall_ms));
-        let head = Push { stream: Stream::Live, seq, measured_ms, now_ms: now.wall_ms, mono_ms: now.mono_ms };
+        let head = Push {
+            stream: Stream::Live,
+            seq,
+            measured_ms,
+            now_ms: now.wall_ms,
+            mono_ms: now.mono_ms,
+            backlog_ms: 0,
+            lost: BTreeMap::new(),
+        };
         encode(&ToAggregator::Push(head), out);
         for reading in &measurement.readings {
             let Some(known) = self.declared.iter_mut().find(|known| known.name == reading.set) else { continue };

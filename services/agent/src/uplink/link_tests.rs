@@ -5,7 +5,7 @@ use protocol::frame::{Declare, Values};
 use super::*;
 use crate::collect::batch::Batch;
 
-const LIMITS: Limits = Limits { line_bytes: 65536, sets: 10, series: 1000, live_unacked: 2 };
+const LIMITS: Limits = Limits { line_bytes: 65536, sets: 10, series: 1000, live_unacked: 2, late_unacked: 16 };
 const NOW: Moment = Moment { wall_ms: 2, mono_ms: 3 };
 
 fn batch(series: usize) -> Batch {

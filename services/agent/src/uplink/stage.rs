@@ -136,7 +136,7 @@ pub(super) fn welcome_with(series: u64, acked: u64) -> ToAgent {
         aggregator: "muninn".into(),
         now_ms: 0,
         acked: Acked { live: acked, late: 0 },
-        limits: Limits { line_bytes: 65536, sets: 10, series, live_unacked: 2 },
+        limits: Limits { line_bytes: 65536, sets: 10, series, live_unacked: 2, late_unacked: 16 },
         late_rate: 10.0,
     })
 }

@@ -75,6 +75,7 @@ where
             sets: limits::SETS_PER_AGENT_MAX as u64,
             series: series_max as u64,
             live_unacked: limits::LIVE_UNACKED_MAX,
+            late_unacked: limits::LATE_UNACKED_MAX,
         },
         late_rate: LATE_RATE,
     }));
