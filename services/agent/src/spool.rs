@@ -33,6 +33,7 @@ use files::{Files, Folder};
 use notes::Progress;
 use store::Store;
 
+pub(crate) use entry::present;
 pub use entry::{Kept, Stored};
 pub use status::{Lost, Status};
 pub use store::Next;
@@ -179,7 +180,13 @@ impl Spool {
         seq
     }
 
-    /// The first push above a number.
+    /// Does one above a number wait?
+    #[must_use]
+    pub fn is_more(&self, after: u64) -> bool {
+        self.shared.inner().store.is_more(after)
+    }
+
+    /// The first push above a number. Cheapest when they are asked for one after the other.
     #[must_use]
     pub fn next(&self, after: u64) -> Next {
         self.change(|store| store.next(after))

@@ -139,7 +139,7 @@ impl Writer {
 }
 
 /// How many of these are there.
-pub(super) fn present(values: &[f64]) -> u64 {
+pub(crate) fn present(values: &[f64]) -> u64 {
     values.iter().filter(|value| !is_absent(**value)).count() as u64
 }
 

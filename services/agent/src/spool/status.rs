@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::clock::Moment;
+use crate::collect::batch::Batch;
 
 /// How far two clocks may drift apart without one of them having been set: a second, and a
 /// thousandth of the time between.
@@ -52,6 +53,8 @@ pub struct Status {
     pub limit: usize,
     /// How long ago the oldest was measured; 0: none waits.
     pub oldest_ms: u64,
+    /// Does the disk not take what is to be written?
+    pub is_disk_failing: bool,
     /// How often something on the disk could not be read.
     pub damages: u64,
     /// Samples lost in this session, in the order of [`Lost::ALL`].
@@ -59,6 +62,26 @@ pub struct Status {
 }
 
 impl Status {
+    /// Writes it as metrics.
+    #[expect(clippy::cast_precision_loss, reason = "samples are f64")]
+    pub fn report(&self, out: &mut Batch) {
+        let help = "Bytes of what waits in the spool.";
+        out.gauge("fleetgauge_spool_bytes", help, &[], self.bytes as f64);
+        let help = "Most bytes that may wait in the spool; the oldest gives way.";
+        out.gauge("fleetgauge_spool_limit_bytes", help, &[], self.limit as f64);
+        out.gauge("fleetgauge_spool_records", "Pushes that wait in the spool.", &[], self.records as f64);
+        let help = "How long ago the oldest push that waits in the spool was measured; 0: none waits.";
+        out.gauge("fleetgauge_spool_oldest_age_seconds", help, &[], self.oldest_ms as f64 / 1000.0);
+        let help = "1 while the spool's disk does not take what is to be written, and memory keeps it.";
+        out.gauge("fleetgauge_spool_disk_failing", help, &[], f64::from(u8::from(self.is_disk_failing)));
+        let help = "Files and parts of files of the spool that could not be read.";
+        out.counter("fleetgauge_spool_damaged_total", help, &[], self.damages as f64);
+        let help = "Samples that the agent lost, by reason; counted anew with each session of the spool.";
+        for (why, samples) in Lost::ALL.iter().zip(self.lost) {
+            out.counter("fleetgauge_spool_lost_samples_total", help, &[("reason", why.as_str())], samples as f64);
+        }
+    }
+
     /// What a push says of losses: those that there were.
     #[must_use]
     pub fn lost_by_reason(&self) -> BTreeMap<String, u64> {

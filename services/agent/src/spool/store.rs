@@ -293,14 +293,23 @@ impl Store {
         self.acked(self.last);
     }
 
+    /// The first push above a number: in which segment, and which it is.
+    fn find(&self, after: u64) -> Option<(usize, u64)> {
+        self.segments.iter().enumerate().find_map(|(at, segment)| {
+            let is_it = |entry: &&Entry| entry.head.seq > after && !entry.is_safe;
+            segment.entries.iter().find(is_it).map(|entry| (at, entry.head.seq))
+        })
+    }
+
+    /// Does a push above a number wait?
+    pub(super) fn is_more(&self, after: u64) -> bool {
+        self.find(after).is_some()
+    }
+
     /// The first push above a number.
     pub(super) fn next(&mut self, after: u64) -> Next {
         loop {
-            let wanted = self.segments.iter().enumerate().find_map(|(at, segment)| {
-                let is_it = |entry: &&Entry| entry.head.seq > after && !entry.is_safe;
-                segment.entries.iter().find(is_it).map(|entry| (at, entry.head.seq))
-            });
-            let Some((at, seq)) = wanted else { return Next::Nothing };
+            let Some((at, seq)) = self.find(after) else { return Next::Nothing };
             let Some(segment) = self.segments.get_mut(at) else { return Next::Nothing };
             let number = segment.number;
             let Some(bytes) = &segment.bytes else {
@@ -346,6 +355,7 @@ impl Store {
                 let measured_ms = self.measured_ms(oldest.boot, oldest.taken, now);
                 u64::try_from(now.wall_ms.saturating_sub(measured_ms)).unwrap_or(0).max(1)
             }),
+            is_disk_failing: self.is_disk_failing,
             damages: self.damages,
             lost: Lost::ALL.map(|why| self.progress.lost.get(why.as_str()).copied().unwrap_or(0)),
         }

@@ -85,6 +85,13 @@ impl Layout {
         Some(layout)
     }
 
+    /// The layout of one family that is fit to be declared.
+    #[must_use]
+    pub(crate) fn of_one(family: &Family) -> Self {
+        let (total, text) = (family.series.len(), text_of(family));
+        Self { families: vec![family.clone()], starts: vec![0], total, text, ..Self::default() }
+    }
+
     /// The families, fit to be declared.
     #[must_use]
     pub fn families(&self) -> &[Family] {
