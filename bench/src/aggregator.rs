@@ -47,6 +47,8 @@ impl Aggregator {
                 ("FLEETGAUGE_DATA_DIR", data),
                 ("FLEETGAUGE_DURABILITY", durability),
                 ("FLEETGAUGE_LOG_FORMAT", "json".to_owned()),
+                // Its agents push as fast as it goes, which nobody else may.
+                ("FLEETGAUGE_LIMITS", "count".to_owned()),
             ];
             let (service, [http, link, line]) = Service::start(&binary, &[], &variables, listening)?;
             let target = Target { link, http, pid: Some(service.pid()) };

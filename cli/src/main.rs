@@ -1,7 +1,10 @@
 //! The `fleetgauge` command line.
 
+mod agents;
+mod explain;
 mod export;
 mod get;
+mod http;
 mod import;
 mod output;
 mod put;
@@ -27,6 +30,8 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Up(up::Up),
+    Agents(agents::Agents),
+    Explain(explain::Explain),
     Put(put::Put),
     Get(get::Get),
     Import(import::Import),
@@ -36,6 +41,8 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Up(up) => return up.run(),
+        Command::Agents(agents) => agents.run(),
+        Command::Explain(explain) => explain.run(),
         Command::Put(put) => put.run(),
         Command::Get(get) => get.run(),
         Command::Import(import) => import.run(),

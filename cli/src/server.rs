@@ -89,7 +89,7 @@ fn host_and_port(text: &str) -> Result<String, String> {
     Err("accepted: a host and a port such as aggregator:8888 or [::1]:8888, without http://".to_owned())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let duration = lifecycle::duration(text).filter(|duration| !duration.is_zero());
     duration.ok_or_else(|| "accepted: a duration such as 250ms, 5s or 1m".to_owned())
 }

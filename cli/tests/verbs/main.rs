@@ -1,7 +1,8 @@
-//! `fleetgauge put`, `get`, `import` and `export` as their users meet them.
+//! `fleetgauge put`, `get`, `import`, `export`, `agents` and `explain` as their users meet them.
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+mod agents;
 mod binary;
 mod folder;
 mod import_export;

@@ -3,7 +3,8 @@
 //! [`settings`] reads the environment (the only place that does), [`logging`] sets up the log,
 //! [`stop`] turns stop signals into a future, [`exit`] names the exit codes, [`clock`] reads the wall
 //! clock (the only place that does), [`host`] asks the system for its name, [`limits`] for more open
-//! files, [`disk`] how much room is left, [`data_dir`] takes a folder for one process alone. What differs between systems is kept here as far as that goes.
+//! files, [`disk`] how much room is left, [`memory`] how much of it is taken, [`data_dir`] takes a folder for one
+//! process alone. What differs between systems is kept here as far as that goes.
 
 pub mod clock;
 pub mod data_dir;
@@ -12,6 +13,7 @@ pub mod exit;
 pub mod host;
 pub mod limits;
 pub mod logging;
+pub mod memory;
 #[cfg(target_os = "linux")]
 pub mod process;
 pub mod settings;

@@ -17,6 +17,8 @@ use crate::fleet::known::{KnownAgent, KnownFile};
 use crate::fleet::room::Room;
 use crate::fleet::{Fleet, Rules};
 use crate::history::{self, History};
+use crate::limits::addresses::Addresses;
+use crate::limits::{self, Limits};
 use crate::lines::Lines;
 use crate::link::{Shared, moment};
 use crate::quota::Quota;
@@ -136,6 +138,7 @@ impl App {
             text: Room::new(settings.declared_max),
             telemetry,
             warnings: Quota::new(100, Duration::from_secs(10)),
+            limits: Limits::new(settings.caps.clone(), moment().instant),
             vitals: history.clone().filter(|_| settings.record_vitals),
             history,
         });
@@ -183,8 +186,12 @@ impl App {
         let (of_link, of_house) = (Arc::clone(&shared), Arc::clone(&shared));
         let (stop_link, stop_line, stop_house) = (stopping.clone(), stopping.clone(), stopping.clone());
         let files = Arc::new(Semaphore::new(settings.files_max.min(Semaphore::MAX_PERMITS)));
-        let link_slots = Slots::new(settings.connections_max, "FLEETGAUGE_MAX_CONNECTIONS", &files);
-        let line_slots = Slots::new(settings.line_connections_max, "FLEETGAUGE_MAX_LINE_CONNECTIONS", &files);
+        let (enforce, link_addresses) = (settings.caps.enforce, Arc::clone(&shared.limits.link_addresses));
+        let line_addresses = Arc::new(Addresses::new(settings.caps.per_address));
+        let link_slots =
+            Slots::new(settings.connections_max, "FLEETGAUGE_MAX_CONNECTIONS", &files, &link_addresses, enforce);
+        let line_max = settings.line_connections_max;
+        let line_slots = Slots::new(line_max, "FLEETGAUGE_MAX_LINE_CONNECTIONS", &files, &line_addresses, enforce);
         parts.spawn(async move {
             accept::link(link, link_slots, of_link, stop_link).await;
             "link"
@@ -316,6 +323,7 @@ async fn keep_house(known: Option<KnownFile>, mut saved: u64, shared: Arc<Shared
             () = stop.requested() => return,
         }
         shared.fleet.expire(moment());
+        limits::tick(&shared, moment());
         if let Some(history) = &shared.history {
             history.keep_house(moment().instant);
         }

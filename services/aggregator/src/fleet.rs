@@ -7,10 +7,13 @@ pub mod agent;
 pub mod declared;
 pub mod delay;
 pub mod families;
+pub mod inspect;
 pub mod known;
+pub mod missing;
 pub mod naming;
 pub mod room;
 pub mod seat;
+pub mod upkeep;
 mod view;
 
 use std::collections::BTreeMap;
@@ -29,7 +32,7 @@ use self::naming::{Decision, Process};
 use self::room::Room;
 use self::seat::Seat;
 pub use self::view::AgentView;
-use crate::link::Incumbent;
+use crate::link::{Incumbent, Order};
 
 /// After a restart, how long nothing is said about agents that were there before it. A fleet is
 /// back in 10 s.
@@ -208,7 +211,7 @@ impl Fleet {
                     return Entry::Probe { id, connection, peer, is_fight: fight };
                 }
                 Decision::Probe | Decision::Admit => {
-                    incumbent.connection.displace(newcomer.peer);
+                    incumbent.connection.tell(Order::Displaced(newcomer.peer));
                     state.takeovers.note(now.instant);
                 }
             }
@@ -248,6 +251,8 @@ impl Fleet {
             }
         }
         state.facts.info = Arc::new(info);
+        state.facts.missing.begin(&newcomer.process.session);
+        state.facts.backlog_ms = 0;
         if state.acked.0 != newcomer.process.session {
             state.acked = (newcomer.process.session.clone(), Acked::default());
         }

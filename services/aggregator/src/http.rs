@@ -1,15 +1,18 @@
 //! HTTP: routes and what they answer. How connections are accepted and bounded is `serve`'s
 //! matter, what a page consists of [`crate::page`]'s.
 
+mod admin;
 mod api;
 mod crowd;
 mod history;
 mod negotiate;
+mod one;
 mod patient;
 mod serve;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +28,8 @@ use self::history::Readers;
 pub use self::serve::thread;
 use crate::fleet::Moment;
 use crate::fleet::agent::Shown;
+use crate::limits::sender;
+use crate::lines::turns::{Turn, Turns};
 use crate::link::{Shared, moment};
 use crate::page::Page;
 use crate::page::buffers::Buffers;
@@ -48,12 +53,14 @@ pub struct Context {
     shared: Arc<Shared>,
     own: Own,
     /// Slots for pages of the whole fleet that are being sent, and for those of one agent.
-    fleet_slots: Slots,
-    agent_slots: Slots,
+    fleet_slots: Shares,
+    agent_slots: Shares,
     /// What pages are written into.
     buffers: Buffers,
     /// Who reads the history.
     readers: Readers,
+    /// May anybody change something? Only where there are tokens to say who.
+    admin_allowed: bool,
 }
 
 /// So many answers at the same time.
@@ -74,13 +81,39 @@ impl Slots {
     }
 }
 
+/// The same, of which no address ever has all: whoever stalls leaves room for another.
+#[derive(Debug)]
+struct Shares {
+    turns: Turns,
+    max: usize,
+}
+
+impl Shares {
+    fn new(max: usize) -> Self {
+        Self { turns: Turns::new(max, max.saturating_sub(1).max(1)), max }
+    }
+
+    /// Waits for a slot, for a while.
+    async fn take(&self, from: IpAddr) -> Option<Turn> {
+        tokio::time::timeout(SLOT_WITHIN, self.turns.take(sender(from))).await.ok()?
+    }
+}
+
 impl Context {
     /// What requests need of an aggregator.
     #[must_use]
     pub fn new(shared: Arc<Shared>, scrapes_max: usize) -> Self {
         let own = Own::new(shared.fleet.families_shared(), &shared.telemetry.gather(Levels::default()));
-        let (fleet_slots, agent_slots) = (Slots::new(scrapes_max), Slots::new(AGENT_PAGES_MAX));
-        Self { shared, own, fleet_slots, agent_slots, buffers: Buffers::default(), readers: Readers::new() }
+        let (fleet_slots, agent_slots) = (Shares::new(scrapes_max), Shares::new(AGENT_PAGES_MAX));
+        Self {
+            shared,
+            own,
+            fleet_slots,
+            agent_slots,
+            buffers: Buffers::default(),
+            readers: Readers::new(),
+            admin_allowed: false,
+        }
     }
 
     fn answered(&self, path: &'static str, reply: Reply) -> Reply {
@@ -102,6 +135,8 @@ pub(in crate::http) fn routes(
         let activity = activity.clone();
         warp::any().map(move || activity.is_busy())
     };
+    let address = activity.from();
+    let from = warp::any().map(move || address);
     let metrics = warp::path!("metrics")
         .and(warp::get())
         .and(warp::query::<HashMap<String, String>>())
@@ -111,7 +146,8 @@ pub(in crate::http) fn routes(
         .and(busy.clone())
         .then(metrics);
     let history = history::routes(with.clone(), busy.clone());
-    let agents = warp::path!("api" / "v1" / "agents").and(warp::get()).and(with.clone()).then(agents);
+    let agents = warp::path!("api" / "v1" / "agents").and(warp::get()).and(with.clone()).and(from).then(agents);
+    let agent = one::routes(with.clone(), from);
     let targets = warp::path!("api" / "v1" / "targets")
         .and(warp::get())
         .and(header::<String>("host"))
@@ -143,6 +179,8 @@ pub(in crate::http) fn routes(
         .unify()
         .or(agents)
         .unify()
+        .or(agent)
+        .unify()
         .or(targets)
         .unify()
         .or(history)
@@ -162,7 +200,8 @@ async fn rejected(context: Arc<Context>, rejection: Rejection) -> Result<Reply, 
     let reply = if rejection.is_not_found() {
         sentence(StatusCode::NOT_FOUND, "not found; / lists what there is")
     } else if rejection.find::<warp::reject::MethodNotAllowed>().is_some() {
-        let mut reply = sentence(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here");
+        let mut reply =
+            sentence(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here, and DELETE at /api/v1/agents/NAME");
         reply.headers_mut().insert(name::ALLOW, name::HeaderValue::from_static("GET"));
         reply
     } else {
@@ -185,7 +224,7 @@ async fn metrics(
 ) -> Reply {
     let began = moment();
     let slots = if query.contains_key("agent") { &context.agent_slots } else { &context.fleet_slots };
-    let Some(slot) = slots.take().await else {
+    let Some(slot) = slots.take(busy.from()).await else {
         context.shared.telemetry.scrape_aborted("busy");
         let text =
             format!("{} pages are being sent; FLEETGAUGE_MAX_SCRAPES limits those of the whole fleet", slots.max);
@@ -217,26 +256,31 @@ async fn metrics(
 }
 
 /// `GET /api/v1/agents`. With many agents it is megabytes, so it takes a slot until it is sent.
-async fn agents(context: Arc<Context>) -> Reply {
-    let Some(slot) = context.agent_slots.take().await else {
+async fn agents(context: Arc<Context>, from: IpAddr) -> Reply {
+    let Some(slot) = context.agent_slots.take(from).await else {
         let reply = sentence(StatusCode::SERVICE_UNAVAILABLE, "too many answers are being sent");
         return context.answered("/api/v1/agents", reply);
     };
-    let reply = match serde_json::to_vec(&api::agents(&context.shared.fleet, moment())) {
+    let reply = json(&api::agents(&context.shared, moment()), slot);
+    context.answered("/api/v1/agents", reply)
+}
+
+/// An answer that keeps its slot until it is sent.
+fn json(answer: &impl serde::Serialize, slot: Turn) -> Reply {
+    match serde_json::to_vec(answer) {
         Ok(json) => {
             let body = Bytes::from_owner(Held { bytes: json, _slot: slot });
             let body = futures_util::stream::iter([Ok::<_, Infallible>(body)]);
             warp::reply::with_header(warp::reply::stream(body), name::CONTENT_TYPE, "application/json").into_response()
         }
         Err(error) => sentence(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-    };
-    context.answered("/api/v1/agents", reply)
+    }
 }
 
 /// An answer that keeps its slot until it is sent.
 struct Held {
     bytes: Vec<u8>,
-    _slot: OwnedSemaphorePermit,
+    _slot: Turn,
 }
 
 impl AsRef<[u8]> for Held {
@@ -279,12 +323,13 @@ fn page(query: &HashMap<String, String>, context: &Context) -> Result<Page, (Sta
         text: (context.shared.text.used(), context.shared.text.max()),
         families: fleet.families().len(),
         buffered: (context.shared.buffers.used(), context.shared.buffers.max()),
+        limits: context.shared.limits.readings(),
     };
     // Before the metrics are gathered, of which one says what it leaves out.
     let puts = puts(context, now);
     let registry = context.shared.telemetry.gather(levels);
-    let mut sets =
-        vec![context.own.registry(&registry), context.own.agents(&views, &fleet.rules().job, &context.shared.name)];
+    let (job, name, rate) = (&fleet.rules().job, &context.shared.name, context.shared.limits.caps.bytes_per_second);
+    let mut sets = vec![context.own.registry(&registry), context.own.agents(&views, job, name, rate)];
     sets.extend(puts);
     sets.extend(views.into_iter().flat_map(|view| view.shown));
     Ok(Page::new(sets))
@@ -308,7 +353,7 @@ fn puts(context: &Context, now: Moment) -> Option<Shown> {
 const INDEX: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>FleetGauge</title>
 <h1>FleetGauge aggregator</h1><ul>
 <li><a href=/metrics>/metrics</a>: the whole fleet, for Prometheus; <code>?agent=NAME</code>: one agent
-<li><a href=/api/v1/agents>/api/v1/agents</a>: who is there, as JSON
+<li><a href=/api/v1/agents>/api/v1/agents</a>: who is there, as JSON; <code>/api/v1/agents/NAME</code>: all about one
 <li><a href=/api/v1/targets>/api/v1/targets</a>: one target per agent, for http_sd_configs
 <li><a href=/api/v1/keys>/api/v1/keys</a>: what is in the history; <code>/api/v1/history?key=KEY</code>: its points
 <li><a href=/healthz>/healthz</a>, <a href=/readyz>/readyz</a>

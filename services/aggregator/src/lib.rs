@@ -11,6 +11,7 @@ pub mod fleet;
 pub mod health;
 pub mod history;
 pub mod http;
+pub mod limits;
 pub mod lines;
 pub mod link;
 pub mod page;

@@ -10,7 +10,7 @@ mod answer;
 mod ended;
 mod opening;
 mod run;
-mod turns;
+pub(crate) mod turns;
 mod wire;
 
 use std::net::SocketAddr;
@@ -70,6 +70,11 @@ impl Lines {
     /// The metrics of put/get.
     pub(crate) fn telemetry(&self) -> &telemetry::Lines {
         &self.shared.telemetry.lines
+    }
+
+    /// The metrics of the whole aggregator.
+    pub(crate) fn common(&self) -> &telemetry::Telemetry {
+        &self.shared.telemetry
     }
 
     /// The system could not give us a connection.

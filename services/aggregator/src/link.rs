@@ -4,12 +4,15 @@
 //! name in [`crate::fleet`]. One log line a connection says how it ended.
 
 pub mod acks;
+mod admit;
 mod assembly;
 mod duplicates;
 mod ended;
 mod greet;
 mod incumbent;
+mod quotas;
 pub mod session;
+mod sets;
 pub mod vitals;
 mod wire;
 
@@ -25,13 +28,15 @@ use tokio::time::{Instant, timeout};
 
 use self::acks::Acks;
 use self::ended::Ended;
-pub use self::incumbent::Incumbent;
 use self::incumbent::{Heard, Inbox};
+pub use self::incumbent::{Incumbent, Order};
 use self::session::Session;
 use self::wire::Wire;
 use crate::fleet::room::Room;
 use crate::fleet::{Fleet, Moment};
 use crate::history::History;
+use crate::limits::Limits;
+use crate::limits::refusals::Refusal;
 use crate::quota::Quota;
 use crate::stop::Stop;
 use crate::telemetry::Telemetry;
@@ -61,6 +66,8 @@ pub struct Shared {
     pub telemetry: Arc<Telemetry>,
     /// What may still be logged about strangers.
     pub warnings: Quota,
+    /// What senders may take.
+    pub limits: Limits,
     /// The history, where there is a data directory.
     pub history: Option<Arc<History>>,
     /// The same, where agents' vital signs are recorded.
@@ -88,8 +95,8 @@ where
 {
     let mut wire = Wire::new(io, &shared);
     let (connection, inbox) = incumbent::ends();
-    let mut greeted_by = None;
-    let ended = match greet::greet(&mut wire, peer, &shared, connection, stop.clone()).await {
+    let (mut claimed, mut greeted_by) = (None, None);
+    let ended = match greet::greet(&mut wire, peer, &shared, connection, stop.clone(), &mut claimed).await {
         Ok((session, interval)) => {
             greeted_by = Some(session.agent().clone());
             let acks = Acks::new(shared.telemetry.history.unsynced_acks.clone());
@@ -102,6 +109,10 @@ where
     match &ended {
         Ended::Refused { code, reason, .. } => {
             shared.telemetry.link_refused(*code);
+            if let Some(name) = claimed {
+                let refusal = Refusal::new(moment().wall_ms, peer.to_string(), code.as_str(), reason);
+                shared.fleet.refused(&name, refusal, &shared.limits.strangers);
+            }
             if shared.may_warn() {
                 tracing::warn!(%peer, %agent, code = code.as_str(), %reason, "connection refused");
             } else {
@@ -121,7 +132,7 @@ where
 /// Says that there is no room, and closes. The refusal fits into any socket's buffer, so nothing
 /// waits for the peer here.
 pub(crate) fn turn_away(stream: &tokio::net::TcpStream, shared: &Shared, why: String) {
-    let ended = Ended::refused(RefuseCode::Overloaded, why).retry_after(Duration::from_secs(5));
+    let ended = Ended::refused(RefuseCode::Overloaded, why).retry_after(admit::away());
     shared.telemetry.link_refused(RefuseCode::Overloaded);
     shared.telemetry.link_closed(ended.reason());
     if let Some(refusal) = ended.last_word() {
@@ -183,7 +194,7 @@ where
             },
             heard = inbox.next() => {
                 let question = match heard {
-                    Heard::Displaced(by) => break Ended::superseded(by),
+                    Heard::Told(order) => break admit::ordered(order),
                     Heard::Question(question) => question,
                 };
                 // One ping serves all who ask; who asks when many do is answered by the others' sign.

@@ -5,11 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lifecycle::SettingsError;
+use protocol::limits;
 
 use crate::history::Rules;
+use crate::limits::Caps;
 
 /// Less than this could not even hold a few of the longest lines.
 const ROOM_MIN: usize = 1 << 20;
+/// An aggregator without agents takes some 15 MiB.
+const MEMORY_MIN: u64 = 64 << 20;
 /// Longest life of a tombstone.
 const TOMBSTONE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -59,6 +63,8 @@ pub struct Settings {
     pub declared_max: usize,
     /// Room for lines that are not whole, in bytes.
     pub receive_buffer: usize,
+    /// What single senders may take, and all together of the memory.
+    pub caps: Caps,
     /// What the history keeps to.
     pub history: Rules,
     /// Do agents' vital signs go to the history?
@@ -94,6 +100,7 @@ impl Settings {
             scrapes_max: count(settings, "FLEETGAUGE_MAX_SCRAPES", 1_000)?,
             declared_max: bytes(settings, "FLEETGAUGE_MAX_DECLARED")?,
             receive_buffer: bytes(settings, "FLEETGAUGE_RECEIVE_BUFFER")?,
+            caps: caps(settings)?,
             history: history(settings)?,
             record_vitals: settings.one_of("FLEETGAUGE_RECORD_VITALS", &["on", "off"])? == "on",
         })
@@ -114,6 +121,39 @@ fn bytes(settings: &lifecycle::Settings, name: &str) -> Result<usize, SettingsEr
     let bytes = settings.bytes(name)?;
     let fits = usize::try_from(bytes).ok().filter(|bytes| *bytes >= ROOM_MIN);
     fits.ok_or_else(|| settings.bad(name, "accepted: 1MiB or more"))
+}
+
+fn caps(settings: &lifecycle::Settings) -> Result<Caps, SettingsError> {
+    let most = |name: &str, min: usize, max: usize, accepted: &str| {
+        let bytes = usize::try_from(settings.bytes(name)?).ok().filter(|bytes| (min..=max).contains(bytes));
+        bytes.ok_or_else(|| settings.bad(name, &format!("accepted: {accepted}")))
+    };
+    let rate = most("FLEETGAUGE_MAX_BYTES_PER_SECOND", limits::LINE_BYTES_MAX, 1 << 40, "64KiB to 1TiB")?;
+    let welcomes = count(settings, "FLEETGAUGE_MAX_WELCOMES", 1_000_000)?;
+    Ok(Caps {
+        enforce: settings.one_of("FLEETGAUGE_LIMITS", &["enforce", "count"])? == "enforce",
+        bytes_per_second: rate as u64,
+        line_bytes: most("FLEETGAUGE_MAX_LINE", limits::HELLO_BYTES_MAX, limits::LINE_BYTES_MAX, "4KiB to 64KiB")?,
+        labels: count(settings, "FLEETGAUGE_MAX_LABELS", limits::SERIES_LABELS_MAX)?,
+        label_value_bytes: most("FLEETGAUGE_MAX_LABEL_VALUE", 1, limits::LABEL_VALUE_BYTES_MAX, "1B to 1KiB")?,
+        per_address: count(settings, "FLEETGAUGE_MAX_CONNECTIONS_PER_ADDRESS", 1_000_000)?,
+        handshakes: count(settings, "FLEETGAUGE_MAX_HANDSHAKES", 1_000_000)?,
+        welcomes_per_second: u32::try_from(welcomes).unwrap_or(u32::MAX),
+        memory: memory(settings)?,
+    })
+}
+
+/// The limit that was set, or else the one that the system sets anyhow.
+fn memory(settings: &lifecycle::Settings) -> Result<Option<u64>, SettingsError> {
+    const NAME: &str = "FLEETGAUGE_MEMORY_LIMIT";
+    match settings.text(NAME)?.as_str() {
+        "" => Ok(lifecycle::memory::allowed()),
+        "none" => Ok(None),
+        _ => match settings.bytes(NAME)? {
+            bytes if bytes >= MEMORY_MIN => Ok(Some(bytes)),
+            _ => Err(settings.bad(NAME, "accepted: none, or 64MiB or more")),
+        },
+    }
 }
 
 fn history(settings: &lifecycle::Settings) -> Result<Rules, SettingsError> {
@@ -144,6 +184,28 @@ fn tombstone(settings: &lifecycle::Settings) -> Result<Duration, SettingsError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[track_caller]
+    fn check_bad(name: &str, value: &str, accepted: &str) {
+        let settings = lifecycle::Settings::from_pairs([(name, value)]).unwrap();
+        let error = Settings::resolve(&settings).map(drop).unwrap_err().to_string();
+        assert!(error.starts_with(name) && error.contains(accepted), "{error}");
+    }
+
+    #[test]
+    fn limits_of_senders_have_limits() {
+        check_bad("FLEETGAUGE_LIMITS", "off", "enforce or count");
+        check_bad("FLEETGAUGE_MAX_BYTES_PER_SECOND", "1KiB", "64KiB to 1TiB");
+        check_bad("FLEETGAUGE_MAX_LINE", "65KiB", "4KiB to 64KiB");
+        check_bad("FLEETGAUGE_MAX_LABELS", "33", "1 to 32");
+        check_bad("FLEETGAUGE_MAX_LABEL_VALUE", "0", "1B to 1KiB");
+        check_bad("FLEETGAUGE_MEMORY_LIMIT", "1MiB", "none, or 64MiB or more");
+        check_bad("FLEETGAUGE_MEMORY_LIMIT", "some", "a size such as");
+        let set =
+            lifecycle::Settings::from_pairs([("FLEETGAUGE_MEMORY_LIMIT", "none"), ("FLEETGAUGE_LIMITS", "count")]);
+        let caps = Settings::resolve(&set.unwrap()).unwrap().caps;
+        assert_eq!((caps.memory, caps.enforce, caps.bytes_per_second), (None, false, 8 << 20));
+    }
 
     #[test]
     fn vital_signs_are_recorded_unless_somebody_says_off() {

@@ -1,6 +1,7 @@
 //! The aggregator's own metrics: what counts them, and how they are gathered.
 
 mod history;
+mod limits;
 mod lines;
 mod table;
 
@@ -12,6 +13,7 @@ use protocol::ToAggregator;
 use protocol::frame::{RefuseCode, Stream};
 
 pub use self::history::History;
+pub use self::limits::{Limits, Readings};
 pub use self::lines::{LineError, Lines};
 use self::table::{
     ACCEPT_ERRORS, ACCEPTED, BUFFERED, BUFFERED_LIMIT, BUILD, CLOSED, CONNECTED, CONNECTIONS, CONNECTIONS_LIMIT,
@@ -59,6 +61,8 @@ pub struct Levels {
     pub families: usize,
     /// Bytes buffered, and the most allowed.
     pub buffered: (usize, usize),
+    /// How near to its limits single senders are, and memory.
+    pub limits: Readings,
 }
 
 /// The metrics of one aggregator; several may live in one process.
@@ -95,6 +99,8 @@ pub struct Telemetry {
     pub(crate) history: History,
     /// Those of put/get.
     pub(crate) lines: Lines,
+    /// Limits of single senders, and memory.
+    pub(crate) limits: Limits,
 }
 
 #[derive(Debug)]
@@ -153,6 +159,7 @@ impl Telemetry {
             known_file_errors: make.counter(&KNOWN_FILE_ERRORS)?,
             history: History::new(&make)?,
             lines: Lines::new(&make)?,
+            limits: Limits::new(&make)?,
             registry,
         };
         telemetry.start_at_zero();
@@ -164,7 +171,7 @@ impl Telemetry {
         for code in RefuseCode::ALL {
             let _zero = self.refused.with_label_values(&[code.as_str()]);
         }
-        for reason in ["bye", "closed", "failed", "unread", "stopping", "refused"] {
+        for reason in ["bye", "closed", "failed", "unread", "stopping", "forgotten", "refused"] {
             let _zero = self.closed.with_label_values(&[reason]);
         }
         for reason in ["late", "conflict", "superseded"] {
@@ -187,6 +194,7 @@ impl Telemetry {
     /// Everything at this moment.
     #[must_use]
     pub fn gather(&self, levels: Levels) -> Vec<MetricFamily> {
+        self.limits.set(levels.limits);
         let gauges = &self.gauges;
         gauges.connected.set(level(levels.connected));
         gauges.known.set(level(levels.known));

@@ -13,7 +13,10 @@ use protocol::{AgentName, Labels, is_absent};
 
 use super::declared::Declared;
 use super::families::{Families, Family};
+use super::missing::Missing;
 use super::naming::{Process, TakeOvers};
+use crate::limits::meter::Meter;
+use crate::limits::refusals::OfAgent;
 use crate::link::Incumbent;
 
 /// One agent.
@@ -21,6 +24,8 @@ use crate::link::Incumbent;
 pub struct Agent {
     /// Its name.
     pub name: AgentName,
+    /// What is counted of it without its lock.
+    pub meter: Arc<Meter>,
     state: Mutex<State>,
 }
 
@@ -42,6 +47,8 @@ pub(super) struct State {
     /// pushes.
     pub(super) awaited_until: Option<Instant>,
     pub(super) slots: BTreeMap<Box<str>, Slot>,
+    /// Why connections under its name were refused lately.
+    pub(super) refusals: OfAgent,
     pub(super) facts: Facts,
 }
 
@@ -86,6 +93,10 @@ pub struct Facts {
     pub dropped_late: u64,
     /// Samples dropped because another family owns their name.
     pub dropped_conflict: u64,
+    /// What the agent says that it lost itself.
+    pub missing: Missing,
+    /// How long ago the oldest push that waits in the agent was measured, as it said last.
+    pub backlog_ms: u64,
 }
 
 /// The set of one name that is on the page, or would be if it had not failed.
@@ -95,6 +106,15 @@ pub(super) struct Slot {
     connection: u64,
     set: u64,
     shown: Option<Shown>,
+    /// Why there is nothing to show, where the set failed.
+    pub(super) failed: Option<Box<str>>,
+}
+
+impl Slot {
+    /// What is shown of it.
+    pub(super) fn shown(&self) -> Option<&Shown> {
+        self.shown.as_ref()
+    }
 }
 
 /// A set of a push.
@@ -106,6 +126,8 @@ pub struct PushedSet {
     pub declared: Arc<Declared>,
     /// Its values, `None` if it failed.
     pub values: Option<Vec<f64>>,
+    /// Why it failed, if it did.
+    pub reason: Box<str>,
 }
 
 /// What became of a push.
@@ -154,9 +176,10 @@ impl Agent {
             fresh_until: None,
             awaited_until: None,
             slots: BTreeMap::new(),
+            refusals: OfAgent::default(),
             facts,
         };
-        Self { name, state: Mutex::new(state) }
+        Self { name, meter: Arc::default(), state: Mutex::new(state) }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -179,7 +202,7 @@ impl State {
     pub(super) fn show(&mut self, connection: u64, push: Vec<PushedSet>, families: &Families) -> Outcome {
         let mut outcome = Outcome::default();
         let mut leaving = Vec::new();
-        for PushedSet { set, declared, values } in push {
+        for PushedSet { set, declared, values, reason } in push {
             let name = declared.name.clone();
             let slot = self.slots.remove(&name);
             let is_same = slot.as_ref().is_some_and(|slot| slot.connection == connection && slot.set == set);
@@ -203,7 +226,8 @@ impl State {
             if !(is_same && shown.is_some()) {
                 leaving.extend(before);
             }
-            self.slots.insert(name, Slot { connection, set, shown });
+            let failed = shown.is_none().then_some(reason);
+            self.slots.insert(name, Slot { connection, set, shown, failed });
         }
         // The first push of a connection replaces all that the one before it had shown.
         leaving.extend(self.take_slots(|slot| slot.connection != connection));

@@ -138,6 +138,13 @@ impl Families {
         self.count.store(table.entries.len(), Ordering::Relaxed);
     }
 
+    /// The family that keeps this one off the page.
+    #[must_use]
+    pub fn blocker(&self, family: &Family) -> Option<Arc<Family>> {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.rivals(&(family.name.clone(), family.shape())).into_iter().find(|rival| !rival.is_blocked())
+    }
+
     /// How many families there are, blocked ones included.
     #[must_use]
     pub fn len(&self) -> usize {

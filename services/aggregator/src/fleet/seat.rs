@@ -1,5 +1,6 @@
 //! A connection's hold on a name. Dropped without a word, it counts as a broken connection.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use protocol::{AgentName, limits};
 use super::agent::{Agent, Outcome, Presence, PushedSet};
 use super::declared::Identity;
 use super::{Fleet, Moment};
+use crate::limits::meter::Meter;
 
 /// A seat in the fleet. Once another connection has taken the name over, nothing that is done
 /// with it has any effect.
@@ -33,6 +35,22 @@ impl Seat {
         &self.agent.name
     }
 
+    /// What is counted of it.
+    #[must_use]
+    pub fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.agent.meter)
+    }
+
+    /// Takes in what the agent says of itself with a push: how old the oldest is that waits in it,
+    /// and what it lost.
+    pub fn note(&self, backlog_ms: u64, lost: &BTreeMap<String, u64>) {
+        let mut state = self.agent.lock();
+        if state.is_seated(self.id) {
+            state.facts.backlog_ms = backlog_ms;
+            state.facts.missing.add(lost);
+        }
+    }
+
     /// The labels of its series.
     #[must_use]
     pub fn identity(&self) -> &Identity {
@@ -52,6 +70,7 @@ impl Seat {
             state.clear(&self.fleet.families);
         }
         let outcome = state.show(self.id, push, &self.fleet.families);
+        self.agent.meter.settle();
         state.acked.1.live = state.acked.1.live.max(seq);
         if let Presence::Connected(connected) = &state.presence {
             state.fresh_until = Some(now.instant + limits::silence_after(connected.interval));
@@ -103,6 +122,7 @@ impl Seat {
             return;
         }
         let (interval, ephemeral) = (connected.interval, connected.ephemeral);
+        self.agent.meter.set_declared(0);
         let nothing_to_keep = !state.has_pushed || (bye && ephemeral);
         if bye || nothing_to_keep {
             self.fleet.bury(&mut state, now);

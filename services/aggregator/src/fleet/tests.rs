@@ -129,6 +129,7 @@ impl World {
                     let declared = declared(seat, set);
                     self.received += said.map_or(0, |_| declared.len() as u64);
                     push.push(PushedSet {
+                        reason: Box::default(),
                         set: set as u64,
                         values: said.map(|value| vec![value; declared.len()]),
                         declared,

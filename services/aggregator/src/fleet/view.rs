@@ -9,6 +9,7 @@ use protocol::AgentName;
 
 use super::agent::{Agent, Facts, Presence, Shown};
 use super::{Fleet, Moment};
+use crate::limits::meter::Reading;
 
 /// One agent at one moment.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct AgentView {
     pub interval: Option<Duration>,
     /// Counters, times and labels.
     pub facts: Facts,
+    /// What is counted of it without its lock.
+    pub meter: Reading,
     /// Its sets; none when it is not up.
     pub shown: Vec<Shown>,
 }
@@ -77,5 +80,6 @@ fn view(agent: &Arc<Agent>, now: Moment) -> Option<AgentView> {
         _ => (None, None),
     };
     let shown = if state.is_visible(now.instant) { state.shown() } else { Vec::new() };
-    Some(AgentView { name: agent.name.clone(), is_up, peer, interval, facts: state.facts.clone(), shown })
+    let (facts, meter) = (state.facts.clone(), agent.meter.read());
+    Some(AgentView { name: agent.name.clone(), is_up, peer, interval, facts, meter, shown })
 }

@@ -2,6 +2,7 @@
 //! idle longest makes room: neither connections that say nothing nor ones that ask now and then
 //! can keep Prometheus out.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub(crate) struct Activity(Arc<Doing>);
 
 #[derive(Debug)]
 struct Doing {
+    from: IpAddr,
     start: Instant,
     /// Milliseconds after `start` of the last request, or of the beginning.
     last_ms: AtomicU64,
@@ -32,10 +34,15 @@ struct Doing {
 pub(crate) struct Busy(Activity);
 
 impl Activity {
-    /// A connection that begins.
-    pub(super) fn new() -> Self {
-        let doing = Doing { start: Instant::now(), last_ms: AtomicU64::new(0), pages: AtomicUsize::new(0) };
+    /// A connection from there that begins.
+    pub(super) fn new(from: IpAddr) -> Self {
+        let doing = Doing { from, start: Instant::now(), last_ms: AtomicU64::new(0), pages: AtomicUsize::new(0) };
         Self(Arc::new(doing))
+    }
+
+    /// Where the connection comes from.
+    pub(super) fn from(&self) -> IpAddr {
+        self.0.from
     }
 
     /// It asks something.
@@ -54,6 +61,13 @@ impl Activity {
     fn idle_since(&self) -> Option<Instant> {
         let last = Duration::from_millis(self.0.last_ms.load(Ordering::Relaxed));
         (self.0.pages.load(Ordering::Relaxed) == 0).then(|| self.0.start + last)
+    }
+}
+
+impl Busy {
+    /// Where the connection comes from.
+    pub(super) fn from(&self) -> IpAddr {
+        self.0.from()
     }
 }
 
@@ -90,7 +104,7 @@ impl Crowd {
 
     /// A place for a newcomer; and whether somebody was turned away for it, or the newcomer itself,
     /// because everybody is being sent a page.
-    pub(super) async fn enter(&mut self) -> (Option<Place>, bool) {
+    pub(super) async fn enter(&mut self, from: IpAddr) -> (Option<Place>, bool) {
         if self.here.len() >= CONNECTIONS_MAX {
             self.here.retain(|(_, leave)| !leave.is_closed());
         }
@@ -102,7 +116,7 @@ impl Crowd {
         let slot = timeout(GOES_WITHIN, Arc::clone(&self.slots).acquire_owned()).await;
         let Ok(Ok(slot)) = slot else { return (None, true) };
         let (sender, leave) = oneshot::channel();
-        let activity = Activity::new();
+        let activity = Activity::new(from);
         self.here.push((activity.clone(), sender));
         (Some(Place { slot, leave, activity }), is_full)
     }
@@ -120,12 +134,14 @@ impl Crowd {
 mod tests {
     use super::*;
 
+    const FROM: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     #[tokio::test(start_paused = true)]
     async fn the_longest_idle_one_makes_room() {
         let mut crowd = Crowd::new();
         let mut places: Vec<Place> = Vec::new();
         for _ in 0..CONNECTIONS_MAX {
-            places.push(crowd.enter().await.0.unwrap());
+            places.push(crowd.enter(FROM).await.0.unwrap());
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         // The first two were there longest; one waits for a page, the other has just asked.
@@ -136,7 +152,7 @@ mod tests {
             idle.leave.await.unwrap();
             drop(idle.slot);
         };
-        let (newcomer, ()) = tokio::join!(crowd.enter(), goes);
+        let (newcomer, ()) = tokio::join!(crowd.enter(FROM), goes);
         assert!(newcomer.0.is_some() && newcomer.1);
         assert!(places.iter_mut().all(|place| place.leave.try_recv().is_err()), "nobody else is told");
         drop(busy);
@@ -147,11 +163,11 @@ mod tests {
         let mut crowd = Crowd::new();
         let mut places = Vec::new();
         for _ in 0..CONNECTIONS_MAX {
-            let place = crowd.enter().await.0.unwrap();
+            let place = crowd.enter(FROM).await.0.unwrap();
             places.push((place.activity.is_busy(), place));
         }
-        assert!(matches!(crowd.enter().await, (None, true)));
+        assert!(matches!(crowd.enter(FROM).await, (None, true)));
         places.pop();
-        assert!(matches!(crowd.enter().await, (Some(_), false)));
+        assert!(matches!(crowd.enter(FROM).await, (Some(_), false)));
     }
 }

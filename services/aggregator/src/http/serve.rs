@@ -66,12 +66,12 @@ async fn serve(listener: TcpListener, context: Arc<Context>, mut stop: Stop) {
     let mut crowd = Crowd::new();
     let mut connections = JoinSet::new();
     loop {
-        let (stream, _peer) = tokio::select! {
+        let (stream, peer) = tokio::select! {
             accepted = accept::next(&listener, || telemetry.accept_error("http")) => accepted,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             () = stop.requested() => break,
         };
-        let (place, turned_away) = crowd.enter().await;
+        let (place, turned_away) = crowd.enter(peer.ip()).await;
         if turned_away {
             telemetry.http_refused.inc();
         }

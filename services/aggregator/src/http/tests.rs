@@ -23,6 +23,7 @@ fn context(history: Option<Arc<History>>, telemetry: Arc<Telemetry>) -> Context 
         buffers: Room::new(1000),
         text: Room::new(1000),
         warnings: Quota::new(0, Duration::from_secs(1)),
+        limits: Default::default(),
         history,
         vitals: None,
         telemetry,
@@ -87,4 +88,34 @@ async fn what_was_put_a_short_while_ago_is_on_the_page() {
 #[tokio::test]
 async fn without_a_history_there_are_no_puts() {
     assert!(puts(&context(None, Arc::new(Telemetry::new(1).unwrap()))).is_empty());
+}
+
+/// Forgets by this pattern and query; gives the status and the answer.
+async fn forget(context: &Context, pattern: &str, query: &[(&str, &str)]) -> (u16, String) {
+    let query = query.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let reply = admin::forget(context, pattern, &query);
+    let status = reply.status().as_u16();
+    let body = http_body_util::BodyExt::collect(reply.into_body()).await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn agents_are_forgotten_by_pattern() {
+    let context = context(None, Arc::new(Telemetry::new(1).unwrap()));
+    let known = |name: &str| {
+        let kept = serde_json::json!({"name": name, "info": {}, "last_seen_ms": 1, "forget_at_ms": null});
+        serde_json::from_value(kept).unwrap()
+    };
+    context.shared.fleet.recall(["web:1", "web:2", "db"].map(known).to_vec(), moment());
+    let dry = forget(&context, "web%3A%3F", &[("dry_run", "true")]).await;
+    let expected =
+        r#"{"dry_run":true,"forgotten":[{"name":"web:1","connected":false},{"name":"web:2","connected":false}]}"#;
+    assert_eq!(dry, (200, expected.to_owned()));
+    assert_eq!(context.shared.fleet.names().len(), 3);
+    assert_eq!(forget(&context, "w*", &[]).await.0, 200);
+    assert_eq!(context.shared.fleet.names(), ["db"]);
+    assert_eq!(forget(&context, "w*", &[]).await.0, 404);
+    assert_eq!(forget(&context, "*", &[("dry_run", "maybe")]).await.0, 400);
+    assert_eq!(forget(&context, "*", &[("force", "true")]).await.0, 400);
+    assert_eq!(context.shared.fleet.names(), ["db"]);
 }

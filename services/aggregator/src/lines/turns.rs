@@ -1,5 +1,5 @@
 //! Whose turn it is: long answers take memory while their clients read, so only some are under way
-//! at a time, and one address has only a part of those.
+//! at a time, and one address has only a part of those. Pages over HTTP are sent so too.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Long answers of all connections.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(crate) struct Turns {
     all: Arc<Semaphore>,
     each_max: usize,
     /// Those of addresses that have one, or wait for one.
@@ -18,26 +18,26 @@ pub(super) struct Turns {
 
 /// A long answer may be under way as long as this is held.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(crate) struct Turn {
     _of_its_address: OwnedSemaphorePermit,
     _of_all: OwnedSemaphorePermit,
 }
 
 impl Turns {
     /// So many at a time, and so many of one address.
-    pub(super) fn new(max: usize, each_max: usize) -> Self {
+    pub(crate) fn new(max: usize, each_max: usize) -> Self {
         Self { all: Arc::new(Semaphore::new(max)), each_max, each: Mutex::default() }
     }
 
     /// A turn, if there is one at once.
-    pub(super) fn try_take(&self, address: IpAddr) -> Option<Turn> {
+    pub(crate) fn try_take(&self, address: IpAddr) -> Option<Turn> {
         let of_its_address = self.of(address).try_acquire_owned().ok()?;
         let of_all = Arc::clone(&self.all).try_acquire_owned().ok()?;
         Some(Turn { _of_its_address: of_its_address, _of_all: of_all })
     }
 
     /// Waits for a turn; whoever came first is first. Dropping it gives up the place.
-    pub(super) async fn take(&self, address: IpAddr) -> Option<Turn> {
+    pub(crate) async fn take(&self, address: IpAddr) -> Option<Turn> {
         // In this order: who waits for its own address takes nothing from others.
         let of_its_address = self.of(address).acquire_owned().await.ok()?;
         let of_all = Arc::clone(&self.all).acquire_owned().await.ok()?;
@@ -58,7 +58,7 @@ impl Turns {
 
     /// How many are under way.
     #[cfg(test)]
-    pub(super) fn taken(&self, max: usize) -> usize {
+    pub(crate) fn taken(&self, max: usize) -> usize {
         max - self.all.available_permits()
     }
 }

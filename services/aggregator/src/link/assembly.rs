@@ -9,6 +9,10 @@ use protocol::{cost, is_absent};
 use crate::fleet::Moment;
 use crate::fleet::agent::PushedSet;
 use crate::fleet::declared::{Builder, Declared, Identity};
+use crate::limits::refusals::cut;
+
+/// How much of the reason of a failure is kept, in bytes.
+const REASON_BYTES: usize = 200;
 
 fn unfit<T>(code: RefuseCode, reason: String) -> Result<T, Unfit> {
     Err(Unfit { code, reason })
@@ -146,7 +150,7 @@ impl HalfPush {
                 self.check_new(set)?;
                 let mut values = part.values.0;
                 values.reserve_exact(length - adds);
-                self.sets.push(PushedSet { set, declared, values: Some(values) });
+                self.sets.push(PushedSet { set, declared, values: Some(values), reason: Box::default() });
             }
         }
         Ok(())
@@ -155,7 +159,8 @@ impl HalfPush {
     pub(super) fn failed(&mut self, failed: &Failed, declared: Arc<Declared>) -> Result<(), Unfit> {
         self.check_new(failed.set)?;
         tracing::debug!(set = %declared.name, reason = %failed.reason, "a set failed");
-        self.sets.push(PushedSet { set: failed.set, declared, values: None });
+        let reason = cut(&failed.reason, REASON_BYTES).into();
+        self.sets.push(PushedSet { set: failed.set, declared, values: None, reason });
         Ok(())
     }
 
@@ -169,7 +174,7 @@ impl HalfPush {
     }
 
     fn check_last_is_whole(&self) -> Result<(), Unfit> {
-        if let Some(PushedSet { set, declared, values: Some(values) }) = self.sets.last()
+        if let Some(PushedSet { set, declared, values: Some(values), .. }) = self.sets.last()
             && values.len() != declared.len()
         {
             let reason = format!("set {set} has {} series, {} values came", declared.len(), values.len());

@@ -10,6 +10,8 @@ use protocol::frame::{Goaway, Refuse, RefuseCode};
 
 /// How long an agent is asked to stay away when this aggregator stops.
 const AWAY_MS: u64 = 500;
+/// The same when it was forgotten: time enough to see that it is.
+const FORGOTTEN_MS: u64 = 5_000;
 
 /// Why a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub enum Ended {
     Unread,
     /// This aggregator stops.
     Stopping,
+    /// An operator had the agent forgotten.
+    Forgotten,
     /// The agent did something that it may not do, or there is no room for it.
     Refused {
         /// For a program.
@@ -59,6 +63,7 @@ impl Ended {
             Self::Failed(_) => "failed",
             Self::Unread => "unread",
             Self::Stopping => "stopping",
+            Self::Forgotten => "forgotten",
             Self::Refused { .. } => "refused",
         }
     }
@@ -81,6 +86,10 @@ impl Ended {
             }
             Self::Stopping => {
                 Some(ToAgent::Goaway(Goaway { reason: "this aggregator stops".to_owned(), retry_after_ms: AWAY_MS }))
+            }
+            Self::Forgotten => {
+                let reason = "an operator had this agent forgotten; it may come back".to_owned();
+                Some(ToAgent::Goaway(Goaway { reason, retry_after_ms: FORGOTTEN_MS }))
             }
             Self::Bye | Self::Closed | Self::Failed(_) | Self::Unread => None,
         }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use protocol::declare::check_hello;
 use protocol::frame::{Acked, Hello, Limits, RefuseCode, Welcome};
-use protocol::{ToAgent, ToAggregator, VERSION, limits};
+use protocol::{AgentName, ToAgent, ToAggregator, VERSION, limits};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
+use super::admit;
 use super::ended::Ended;
 use super::incumbent::{Incumbent, Life};
 use super::session::Session;
@@ -28,27 +29,34 @@ const NAME_RETRY: Duration = Duration::from_secs(5);
 /// How often a newcomer asks for a name that changes hands meanwhile.
 const ENTER_TRIES: usize = 4;
 
-/// Reads the `hello`, finds a seat, says `welcome`. Gives the clamped interval too.
+/// Reads the `hello`, finds a seat, says `welcome`. Gives the clamped interval too, and in `claimed`
+/// the name that the `hello` said, however this ends.
 pub(super) async fn greet<IO>(
     wire: &mut Wire<'_, IO>,
     peer: SocketAddr,
     shared: &Arc<Shared>,
     connection: Incumbent,
     mut stop: Stop,
+    claimed: &mut Option<AgentName>,
 ) -> Result<(Session, Duration), Ended>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
+    let mut handshake = admit::begin_handshake(shared)?;
     let hello = tokio::select! {
         hello = read_hello(wire) => hello?,
+        () = handshake.displaced() => return Err(admit::displaced(shared)),
         () = stop.requested() => return Err(Ended::Stopping),
     };
+    drop(handshake);
     let (low, high) = hello.versions;
     if !(low..=high).contains(&VERSION) {
         let reason = format!("this aggregator speaks version {VERSION} of the link, the agent {low} to {high}");
         return Err(Ended::refused(RefuseCode::Version, reason));
     }
     let name = check_hello(&hello).map_err(Ended::from)?;
+    *claimed = Some(name.clone());
+    admit::admit(shared, &name)?;
     let interval = limits::clamp_interval(Duration::from_millis(hello.interval_ms));
     let newcomer = Newcomer {
         name,
@@ -62,8 +70,8 @@ where
         connection,
     };
     let (seat, acked) = find_seat(&newcomer, shared).await?;
-    let series_max = shared.fleet.rules().series_per_agent_max;
-    wire.allow_long_lines();
+    wire.welcomed(seat.meter());
+    let session = Session::new(seat, &hello, interval, acked, Arc::clone(shared), moment());
     wire.queue(&ToAgent::Welcome(Welcome {
         version: VERSION,
         features: Vec::new(),
@@ -71,19 +79,19 @@ where
         now_ms: moment().wall_ms,
         acked,
         limits: Limits {
-            line_bytes: limits::LINE_BYTES_MAX as u64,
+            line_bytes: shared.limits.line_bytes() as u64,
             sets: limits::SETS_PER_AGENT_MAX as u64,
-            series: series_max as u64,
+            series: session.granted() as u64,
             live_unacked: limits::LIVE_UNACKED_MAX,
             late_unacked: limits::LATE_UNACKED_MAX,
         },
         late_rate: LATE_RATE,
     }));
-    let session = Session::new(seat, &hello, interval, acked, Arc::clone(shared), moment());
     if let Err(ended) = wire.flush().await {
         session.leave(false, moment());
         return Err(ended);
     }
+    shared.telemetry.limits.welcomed();
     tracing::info!(%peer, agent = %newcomer.name, interval_ms = hello.interval_ms, "agent connected");
     Ok((session, interval))
 }

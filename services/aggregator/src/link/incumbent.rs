@@ -1,5 +1,6 @@
-//! What others may do to a connection that has a name: ask whether its agent lives, and tell it
-//! that the name is somebody else's now. The second always arrives, however many ask.
+//! What others may do to a connection that has a name: ask whether its agent lives, and tell it to
+//! end, because the name is somebody else's now, memory is short, or an operator wants it so. The
+//! second always arrives, however many ask.
 
 use std::net::SocketAddr;
 
@@ -15,14 +16,25 @@ const QUESTIONS_MAX: usize = 8;
 #[derive(Debug, Clone)]
 pub struct Incumbent {
     questions: mpsc::Sender<oneshot::Sender<()>>,
-    displaced: watch::Sender<Option<SocketAddr>>,
+    order: watch::Sender<Option<Order>>,
+}
+
+/// Why a connection is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The name belongs to a connection from there now.
+    Displaced(SocketAddr),
+    /// Memory is short, and this agent is among the newest.
+    Shed,
+    /// An operator had the agent forgotten.
+    Forgotten,
 }
 
 /// The connection's own end.
 #[derive(Debug)]
 pub(super) struct Inbox {
     questions: mpsc::Receiver<oneshot::Sender<()>>,
-    displaced: watch::Receiver<Option<SocketAddr>>,
+    order: watch::Receiver<Option<Order>>,
 }
 
 /// What became of a question.
@@ -39,8 +51,8 @@ pub(super) enum Life {
 /// Both ends.
 pub(super) fn ends() -> (Incumbent, Inbox) {
     let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
-    let (displaced, told) = watch::channel(None);
-    (Incumbent { questions, displaced }, Inbox { questions: asked, displaced: told })
+    let (order, told) = watch::channel(None);
+    (Incumbent { questions, order }, Inbox { questions: asked, order: told })
 }
 
 impl Incumbent {
@@ -50,9 +62,15 @@ impl Incumbent {
         ends().0
     }
 
-    /// The name belongs to a connection from there now.
-    pub(crate) fn displace(&self, by: SocketAddr) {
-        self.displaced.send_replace(Some(by));
+    /// It is to end. Who has lost the name stays told so.
+    pub(crate) fn tell(&self, order: Order) {
+        self.order.send_if_modified(|told| {
+            let is_final = matches!(told, Some(Order::Displaced(_)));
+            if !is_final {
+                *told = Some(order);
+            }
+            !is_final
+        });
     }
 
     /// Asks for a sign of life, for a second.
@@ -76,24 +94,24 @@ impl Incumbent {
 pub(super) enum Heard {
     /// Is your agent alive? Say so here.
     Question(oneshot::Sender<()>),
-    /// The name belongs to a connection from there now.
-    Displaced(SocketAddr),
+    /// End.
+    Told(Order),
 }
 
 impl Inbox {
     /// The next word. Cancelling it loses none.
     pub(super) async fn next(&mut self) -> Heard {
         tokio::select! {
-            by = displaced(&mut self.displaced) => Heard::Displaced(by),
+            order = told(&mut self.order) => Heard::Told(order),
             Some(question) = self.questions.recv() => Heard::Question(question),
         }
     }
 }
 
-async fn displaced(told: &mut watch::Receiver<Option<SocketAddr>>) -> SocketAddr {
-    let by = told.wait_for(Option::is_some).await.ok().and_then(|by| *by);
-    match by {
-        Some(by) => by,
+async fn told(order: &mut watch::Receiver<Option<Order>>) -> Order {
+    let told = order.wait_for(Option::is_some).await.ok().and_then(|order| *order);
+    match told {
+        Some(order) => order,
         // Nobody can say it any more: whoever has the name now has said so already.
         None => std::future::pending().await,
     }

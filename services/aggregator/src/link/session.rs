@@ -11,9 +11,12 @@ use protocol::{AgentName, ToAgent, ToAggregator, cost, limits};
 
 use super::Shared;
 use super::acks::Answer;
+use super::admit::{self, short_of_memory};
 use super::assembly::{HalfDeclared, HalfPush};
 use super::duplicates::Declarations;
 use super::ended::Ended;
+use super::quotas;
+use super::sets::Sets;
 use super::vitals::{Signs, Stored, Vitals};
 use crate::fleet::Moment;
 use crate::fleet::agent::Clash;
@@ -21,6 +24,8 @@ use crate::fleet::declared::Declared;
 use crate::fleet::delay::Clocks;
 use crate::fleet::room::Share;
 use crate::fleet::seat::Seat;
+use crate::limits::Limit;
+use crate::limits::overload::Level;
 use crate::telemetry::Telemetry;
 
 /// Most families of a connection whose clashes are logged.
@@ -36,6 +41,8 @@ pub struct Session {
     sets: Sets,
     /// The highest set number so far; a new one must be higher.
     set_max: u64,
+    /// Most series that it may have declared at one time.
+    granted: usize,
     /// This connection's part of the room for series.
     room: Share,
     /// What its declared names and labels take of the room for them, in bytes.
@@ -62,7 +69,10 @@ impl Session {
     #[must_use]
     pub fn new(seat: Seat, hello: &Hello, interval: Duration, safe: Acked, shared: Arc<Shared>, now: Moment) -> Self {
         let vitals = shared.vitals.as_ref().map(|history| Vitals::new(Arc::clone(history), seat.name()));
+        let granted = admit::granted(&shared, seat.meter().settled());
+        seat.meter().set_granted(granted);
         Self {
+            granted,
             seat,
             interval,
             vitals,
@@ -88,6 +98,12 @@ impl Session {
     #[must_use]
     pub fn agent(&self) -> &AgentName {
         self.seat.name()
+    }
+
+    /// Most series that the agent may have declared at one time.
+    #[must_use]
+    pub fn granted(&self) -> usize {
+        self.granted
     }
 
     /// How many pushes were shown. Late ones are no sign that anything is fresh.
@@ -123,6 +139,7 @@ impl Session {
             ToAggregator::End(end) => {
                 let push = self.open_push("end")?;
                 push.check_end(end.seq)?;
+                self.note_backlog();
                 return self.close(now).map(Some);
             }
             ToAggregator::Declare(_) | ToAggregator::Retire(_) | ToAggregator::Push(_) => {
@@ -143,6 +160,7 @@ impl Session {
 
     fn declare(&mut self, line: &Declare) -> Result<(), Ended> {
         check_declare(line)?;
+        quotas::check_labels(&self.shared, &self.seat, line)?;
         if self.declaring.is_none() {
             self.begin_set(line)?;
         }
@@ -150,9 +168,10 @@ impl Session {
         let before = half.len();
         // Room is taken before it is filled, and for what has come, not for what was promised.
         let cost = half.cost(line);
-        let granted = self.shared.fleet.rules().series_per_agent_max;
+        let granted = self.granted;
         let most = limits::text_bytes_max(granted);
         if self.text.held() + cost > most {
+            quotas::exceeded(&self.shared, &self.seat, Limit::Series);
             let reason =
                 format!("the declared names and labels take more than the {most} bytes that go with {granted} series");
             return Err(Ended::refused(RefuseCode::Limit, reason));
@@ -164,6 +183,7 @@ impl Session {
         if !self.room.resize(self.room.held() + half.len() - before) {
             return Err(no_room("series", "FLEETGAUGE_MAX_SERIES"));
         }
+        self.seat.meter().set_declared(self.room.held());
         if !half.is_whole() {
             return Ok(());
         }
@@ -189,12 +209,20 @@ impl Session {
                 format!("set {} comes after set {}: numbers grow and are never used again", line.set, self.set_max);
             return Err(Ended::refused(RefuseCode::SetReused, reason));
         }
-        let granted = self.shared.fleet.rules().series_per_agent_max;
         let total = usize::try_from(line.total).unwrap_or(usize::MAX).saturating_add(self.room.held());
-        if total > granted {
+        if total > self.granted.min(self.shared.fleet.rules().series_per_agent_max) {
+            quotas::exceeded(&self.shared, &self.seat, Limit::Series);
+        }
+        if total > self.granted {
+            let granted = self.granted;
             let reason =
                 format!("more than {granted} series; FLEETGAUGE_MAX_SERIES_PER_AGENT of the aggregator allows no more");
             return Err(Ended::refused(RefuseCode::Limit, reason));
+        }
+        // Before its first push an agent says what it had; what it has more later is new.
+        if self.shown > 0 && self.shared.limits.level() != Level::Normal && !self.sets.has_such(line) {
+            self.telemetry().limits.refused("set");
+            return Err(short_of_memory(&self.shared, "no new set is taken"));
         }
         if self.sets.declared.len() >= limits::SETS_PER_AGENT_MAX {
             let reason = format!("more than {} sets", limits::SETS_PER_AGENT_MAX);
@@ -222,8 +250,18 @@ impl Session {
         }
         let _shrinks = self.text.resize(self.text.held() - cost);
         let _shrinks = self.room.resize(self.room.held() - declared.len());
+        self.seat.meter().set_declared(self.room.held());
         self.seat.retire(retire.set);
         Ok(())
+    }
+
+    /// Takes in what the agent says of its own state with a live push that is whole.
+    fn note_backlog(&self) {
+        if let Some(head) = self.pushing.as_ref().map(HalfPush::head)
+            && head.stream == Stream::Live
+        {
+            self.seat.note(head.backlog_ms, &head.lost);
+        }
     }
 
     fn open(&mut self, head: Push, now: Moment) -> Result<(), Ended> {
@@ -309,25 +347,6 @@ impl Session {
         }
         let acked = head.seq.max(safe);
         Ok(Answer { frame: ToAgent::Ack(Ack { stream: head.stream, seq: acked }), stored })
-    }
-}
-
-/// The sets of a connection.
-#[derive(Debug, Default)]
-struct Sets {
-    declared: HashMap<u64, Arc<Declared>>,
-    /// What each took of the room for text.
-    costs: HashMap<u64, usize>,
-}
-
-impl Sets {
-    fn insert(&mut self, number: u64, declared: Arc<Declared>, cost: usize) {
-        self.declared.insert(number, declared);
-        self.costs.insert(number, cost);
-    }
-
-    fn remove(&mut self, number: u64) -> Option<(Arc<Declared>, usize)> {
-        Some((self.declared.remove(&number)?, self.costs.remove(&number)?))
     }
 }
 

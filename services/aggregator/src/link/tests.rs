@@ -2,7 +2,9 @@
 //! waits.
 
 mod identity;
+mod overload;
 mod pushes;
+mod quotas;
 mod refusals;
 mod vitals;
 
@@ -12,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::fleet::{AgentView, Rules};
+use crate::limits::Caps;
 use crate::stop::{self, Stopper};
 
 /// An aggregator's inside: what connections share.
@@ -24,6 +27,27 @@ struct Inside {
 impl Inside {
     fn new() -> Self {
         Self::with(|_| {}, 1 << 20)
+    }
+
+    /// One with limits of its own.
+    fn limited(change: impl FnOnce(&mut Caps)) -> Self {
+        let (mut inside, mut caps) = (Self::new(), Caps::default());
+        change(&mut caps);
+        Arc::get_mut(&mut inside.shared).unwrap().limits = Limits::new(caps, moment().instant);
+        inside
+    }
+
+    /// How often anybody went over a limit.
+    fn exceeded(&self, limit: &str) -> f64 {
+        self.counter("fleetgauge_limit_exceeded_total", limit)
+    }
+
+    /// A counter of the aggregator with one label, which has this value.
+    fn counter(&self, name: &str, label: &str) -> f64 {
+        let registry = self.shared.telemetry.gather(crate::telemetry::Levels::default());
+        let family = registry.iter().find(|family| family.name() == name).unwrap();
+        let metric = family.get_metric().iter().find(|metric| metric.get_label().iter().all(|l| l.value() == label));
+        metric.unwrap().get_counter().get_value()
     }
 
     fn with(change: impl FnOnce(&mut Rules), buffer: usize) -> Self {
@@ -52,6 +76,7 @@ impl Inside {
             buffers: Room::new(buffer),
             text: Room::new(1 << 20),
             warnings: Quota::new(0, Duration::from_secs(1)),
+            limits: Default::default(),
             vitals: history.clone(),
             history,
             telemetry,

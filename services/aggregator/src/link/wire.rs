@@ -1,6 +1,7 @@
 //! Bytes in and out of one connection, with every wait and every buffer bounded.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::frame::RefuseCode;
@@ -11,6 +12,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::Shared;
 use super::ended::Ended;
 use crate::fleet::room::Share;
+use crate::limits::Limit;
+use crate::limits::bucket::{Bucket, OVER_MAX};
+use crate::limits::meter::Meter;
 
 /// What one read may bring. A small connection reads into little, so that ten thousand idle ones
 /// cost little; a line that goes on makes room for the longest.
@@ -34,6 +38,10 @@ pub(super) struct Wire<'a, IO> {
     /// When the line that has begun must be whole.
     line_until: Option<Instant>,
     out: Vec<u8>,
+    /// What it may send in the long run.
+    bucket: Bucket,
+    /// The counters of its agent, once that is known.
+    meter: Option<Arc<Meter>>,
 }
 
 impl<'a, IO> Wire<'a, IO>
@@ -43,17 +51,46 @@ where
     pub(super) fn new(io: IO, shared: &'a Shared) -> Self {
         let decoder = LineDecoder::new(limits::HELLO_BYTES_MAX);
         let (line_max, room) = (limits::HELLO_BYTES_MAX, shared.buffers.share());
-        Self { io, shared, decoder, line_max, room, line_until: None, out: Vec::new() }
+        let bucket = shared.limits.bucket(Instant::now().into_std());
+        Self { io, shared, decoder, line_max, room, line_until: None, out: Vec::new(), bucket, meter: None }
     }
 
-    /// From now on lines may be as long as the protocol allows.
-    pub(super) fn allow_long_lines(&mut self) {
-        self.line_max = limits::LINE_BYTES_MAX;
-        self.decoder.set_max(limits::LINE_BYTES_MAX);
+    /// From now on lines may be as long as this aggregator grants, and what comes is this agent's.
+    pub(super) fn welcomed(&mut self, meter: Arc<Meter>) {
+        self.line_max = self.shared.limits.line_bytes();
+        self.decoder.set_max(self.line_max);
+        self.meter = Some(meter);
+    }
+
+    /// The sender went over one of its limits.
+    fn exceeded(&self, limit: Limit) {
+        self.shared.telemetry.limits.exceeded(limit);
+        if let Some(meter) = &self.meter {
+            meter.exceeded(limit);
+        }
+    }
+
+    /// Holds back a sender of too much: nothing is read, so TCP stops it.
+    async fn keep_pace(&mut self) -> Result<(), Ended> {
+        let now = Instant::now();
+        let wait = self.bucket.wait(now.into_std());
+        if wait.is_zero() {
+            return Ok(());
+        }
+        if self.bucket.is_hopeless(now.into_std()) {
+            let most = self.shared.limits.caps.bytes_per_second;
+            let reason = format!(
+                "more than {most} bytes a second for {OVER_MAX:?}; FLEETGAUGE_MAX_BYTES_PER_SECOND of the aggregator allows no more"
+            );
+            return Err(Ended::refused(RefuseCode::Limit, reason).retry_after(OVER_MAX));
+        }
+        tokio::time::sleep(wait).await;
+        Ok(())
     }
 
     /// Waits for more bytes. Cancelling it loses none.
     pub(super) async fn fill(&mut self) -> Result<(), Ended> {
+        self.keep_pace().await?;
         let pending = self.decoder.pending();
         // A line that goes on is read with more and more room, up to what the longest may take;
         // beyond what every connection may have, that is taken from the common room.
@@ -79,6 +116,12 @@ where
             Ok(0) => Err(Ended::Closed),
             Ok(bytes) => {
                 self.shared.telemetry.link_received(bytes);
+                if let Some(meter) = &self.meter {
+                    meter.received(bytes);
+                }
+                if self.bucket.take(bytes, Instant::now().into_std()) {
+                    self.exceeded(Limit::BytesPerSecond);
+                }
                 Ok(())
             }
             Err(error) => Err(Ended::Failed(error.kind())),
@@ -87,9 +130,15 @@ where
 
     /// The next whole frame.
     pub(super) fn next_frame(&mut self) -> Result<Option<ToAggregator>, Ended> {
+        let before = self.decoder.pending();
         match self.decoder.next_frame() {
             Ok(Some(frame)) => {
                 self.line_until = None;
+                let length = before - self.decoder.pending();
+                self.shared.limits.note_most(0, 0, length);
+                if length > self.shared.limits.caps.line_bytes {
+                    self.exceeded(Limit::LineBytes);
+                }
                 self.shared.telemetry.link_frame(&frame);
                 Ok(Some(frame))
             }
@@ -104,7 +153,10 @@ where
             }
             Err(error) => {
                 let code = match &error {
-                    DecodeError::LineTooLong { .. } => RefuseCode::LineTooLong,
+                    DecodeError::LineTooLong { .. } => {
+                        self.exceeded(Limit::LineBytes);
+                        RefuseCode::LineTooLong
+                    }
                     DecodeError::BadFrame { .. } => RefuseCode::BadFrame,
                 };
                 Err(Ended::refused(code, error.to_string()))

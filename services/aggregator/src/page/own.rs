@@ -14,6 +14,7 @@ use crate::fleet::agent::Shown;
 use crate::fleet::declared::{Builder, Identity};
 use crate::fleet::families::{Claim, Families, Family};
 use crate::history::Fresh;
+use crate::limits::Limit;
 
 /// A family that the aggregator makes: name, type, help, unit.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct AgentFamily {
 }
 
 /// All families about agents, in the order of `about`.
-pub const AGENT_FAMILIES: [AgentFamily; 8] = [
+pub const AGENT_FAMILIES: [AgentFamily; 15] = [
     family("fleetgauge_agent_up", MetricType::Gauge, "", "1: the agent is connected; 0: it is gone."),
     family(
         "fleetgauge_agent_info",
@@ -62,6 +63,38 @@ pub const AGENT_FAMILIES: [AgentFamily; 8] = [
         MetricType::Counter,
         "reason",
         "Samples of the agent that were dropped, by reason.",
+    ),
+    family(
+        "fleetgauge_agent_samples_missing_total",
+        MetricType::Counter,
+        "reason",
+        "Samples that the agent itself lost before they came here, as it says, by reason.",
+    ),
+    family(
+        "fleetgauge_agent_backlog_seconds",
+        MetricType::Gauge,
+        "",
+        "How long ago the oldest push was measured that still waits in the agent; 0: none waits.",
+    ),
+    family("fleetgauge_agent_series_declared", MetricType::Gauge, "", "Series that the agent has declared."),
+    family("fleetgauge_agent_series_limit", MetricType::Gauge, "", "Most series that it may declare."),
+    family(
+        "fleetgauge_agent_received_bytes_total",
+        MetricType::Counter,
+        "",
+        "Bytes received from the agent, from its welcome on.",
+    ),
+    family(
+        "fleetgauge_agent_received_bytes_per_second_limit",
+        MetricType::Gauge,
+        "",
+        "Most bytes that the agent may send each second in the long run, FLEETGAUGE_MAX_BYTES_PER_SECOND.",
+    ),
+    family(
+        "fleetgauge_agent_limit_exceeded_total",
+        MetricType::Counter,
+        "limit",
+        "Times that the agent went over a limit, enforced or only counted.",
     ),
 ];
 
@@ -131,14 +164,14 @@ impl Own {
 
     /// The families about these agents as a set.
     #[must_use]
-    pub fn agents(&self, views: &[AgentView], job: &str, aggregator: &str) -> Shown {
+    pub fn agents(&self, views: &[AgentView], job: &str, aggregator: &str, bytes_per_second: u64) -> Shown {
         let mut builder = Builder::new("agents", Identity::none());
         let mut values = Vec::new();
         for (at, family) in AGENT_FAMILIES.iter().enumerate() {
             builder.family(about_claim(family));
             for view in views {
                 let head = [("aggregator", aggregator), ("instance", view.name.as_str()), ("job", job)];
-                about(at, view, |labels, value| {
+                about(at, view, bytes_per_second, |labels, value| {
                     // An agent's info may not pretend to be somebody else's.
                     let labels = labels.iter().filter(|(name, _)| head.iter().all(|(reserved, _)| reserved != name));
                     builder.series(family.name, "", head.iter().chain(labels).copied());
@@ -171,8 +204,8 @@ impl Own {
 }
 
 /// The series of one agent in one of [`AGENT_FAMILIES`].
-fn about(family: usize, view: &AgentView, mut series: impl FnMut(&[(&str, &str)], f64)) {
-    let facts = &view.facts;
+fn about(family: usize, view: &AgentView, bytes_per_second: u64, mut series: impl FnMut(&[(&str, &str)], f64)) {
+    let (facts, meter, is_connected) = (&view.facts, &view.meter, view.peer.is_some());
     match family {
         0 => series(&[], f64::from(u8::from(view.is_up))),
         1 => {
@@ -188,6 +221,15 @@ fn about(family: usize, view: &AgentView, mut series: impl FnMut(&[(&str, &str)]
             series(&[("reason", "conflict")], count(facts.dropped_conflict));
             series(&[("reason", "late")], count(facts.dropped_late));
         }
+        8 => facts.missing.iter().for_each(|(reason, samples)| series(&[("reason", reason)], count(samples))),
+        9 if view.is_up => series(&[], seconds(i64::try_from(facts.backlog_ms).unwrap_or(i64::MAX))),
+        10 if is_connected => series(&[], count(meter.declared as u64)),
+        11 if is_connected => series(&[], count(meter.granted as u64)),
+        12 => series(&[], count(meter.received)),
+        13 if is_connected => series(&[], count(bytes_per_second)),
+        14 => Limit::ALL.into_iter().zip(meter.exceeded).for_each(|(limit, times)| {
+            series(&[("limit", limit.as_str())], count(times));
+        }),
         _ => {}
     }
 }

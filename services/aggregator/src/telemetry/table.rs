@@ -1,5 +1,7 @@
 //! Every metric of the aggregator, in one table. docs/metrics.md is held against it by a test.
 
+use super::limits;
+
 /// A metric of the aggregator: name, type, help, labels.
 #[derive(Debug)]
 pub struct Metric {
@@ -13,7 +15,12 @@ pub struct Metric {
     pub labels: &'static [&'static str],
 }
 
-const fn metric(name: &'static str, kind: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+pub(super) const fn metric(
+    name: &'static str,
+    kind: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
     Metric { name, kind, help, labels }
 }
 
@@ -282,4 +289,23 @@ pub const TABLE: &[&Metric] = &[
     &LINE_ERRORS,
     &HISTORY_UNSYNCED_ACKS,
     &HISTORY_READS_ABORTED,
+    &limits::EXCEEDED,
+    &limits::ENFORCED,
+    &limits::PER_ADDRESS,
+    &limits::PER_ADDRESS_LIMIT,
+    &limits::HANDSHAKES,
+    &limits::HANDSHAKES_LIMIT,
+    &limits::LABELS,
+    &limits::LABELS_LIMIT,
+    &limits::LABEL_VALUE,
+    &limits::LABEL_VALUE_LIMIT,
+    &limits::LINE,
+    &limits::LINE_LIMIT,
+    &limits::WELCOMES,
+    &limits::WELCOMES_LIMIT,
+    &limits::MEMORY,
+    &limits::MEMORY_LIMIT,
+    &limits::OVERLOAD,
+    &limits::OVERLOAD_REFUSED,
+    &limits::SHED,
 ];

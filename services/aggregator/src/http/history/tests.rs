@@ -204,6 +204,7 @@ fn context(history: &Arc<History>) -> Arc<Context> {
         buffers: crate::fleet::room::Room::new(1 << 20),
         text: crate::fleet::room::Room::new(1 << 20),
         warnings: crate::quota::Quota::new(0, Duration::from_secs(1)),
+        limits: Default::default(),
         telemetry: Arc::new(Telemetry::new(10).unwrap()),
         vitals: None,
         history: Some(Arc::clone(history)),
@@ -222,7 +223,7 @@ async fn slow_readers_of_long_answers_keep_nobody_out_who_asks_for_little() {
     let context = context(&history);
     let ask = async |name: &str, value: &str| {
         let query = vec![(name.to_owned(), value.to_owned())];
-        super::history(query, Arc::clone(&context), Activity::new().is_busy()).await
+        super::history(query, Arc::clone(&context), Activity::new(std::net::Ipv4Addr::LOCALHOST.into()).is_busy()).await
     };
     tokio::time::pause();
     let mut unread = Vec::new();

@@ -1,0 +1,100 @@
+//! Who may come in now, and with how much: the limits that concern a whole connection.
+
+use std::time::Duration;
+
+use protocol::AgentName;
+use protocol::frame::RefuseCode;
+
+use super::ended::Ended;
+use super::incumbent::Order;
+use super::{Shared, moment};
+use crate::limits::Limit;
+use crate::limits::handshakes::Handshake;
+use crate::limits::overload::Level;
+
+/// How long somebody for whom there is no room stays away, at least and at most: not all come back
+/// at one moment.
+const AWAY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(10));
+/// The same where memory is short: it does not come back so soon.
+const AWAY_FROM_MEMORY: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(30));
+/// So many series an agent may have besides half as many again as it had, where memory is short:
+/// a set that changes stands there twice for a moment.
+const SPARE_SERIES: usize = 256;
+
+fn between((least, most): (Duration, Duration)) -> Duration {
+    least + (most - least).mul_f64(fastrand::f64())
+}
+
+/// How long somebody for whom there is no connection stays away.
+pub(super) fn away() -> Duration {
+    between(AWAY)
+}
+
+/// A place for a connection that has not said a whole `hello` yet.
+pub(super) fn begin_handshake(shared: &Shared) -> Result<Handshake, Ended> {
+    shared.limits.handshakes.begin(moment().instant).ok_or_else(|| {
+        shared.telemetry.limits.exceeded(Limit::Handshakes);
+        let most = shared.limits.caps.handshakes;
+        let reason = format!(
+            "{most} connections have just come and said no hello yet, FLEETGAUGE_MAX_HANDSHAKES of the aggregator allows no more"
+        );
+        Ended::refused(RefuseCode::Overloaded, reason).retry_after(between((Duration::from_millis(250), AWAY.0)))
+    })
+}
+
+/// What is said to a connection whose place somebody else needs.
+pub(super) fn displaced(shared: &Shared) -> Ended {
+    shared.telemetry.limits.exceeded(Limit::Handshakes);
+    let reason = "no hello yet, and FLEETGAUGE_MAX_HANDSHAKES of the aggregator leaves no more time".to_owned();
+    Ended::refused(RefuseCode::TooSlow, reason)
+}
+
+/// May this agent come in now?
+pub(super) fn admit(shared: &Shared, name: &AgentName) -> Result<(), Ended> {
+    let is_short = match shared.limits.level() {
+        Level::Normal => false,
+        // Who is there already may come back: its series are known to fit.
+        Level::Soft => !shared.fleet.is_there(name.as_str()),
+        Level::Hard => true,
+    };
+    if is_short {
+        shared.telemetry.limits.refused("agent");
+        return Err(short_of_memory(shared, "no new agent is let in"));
+    }
+    shared.limits.admit(moment().instant, fastrand::f64()).map_err(|wait| {
+        shared.telemetry.limits.exceeded(Limit::Welcomes);
+        let most = shared.limits.caps.welcomes_per_second;
+        let reason = format!("more than {most} agents come each second, FLEETGAUGE_MAX_WELCOMES of the aggregator");
+        Ended::refused(RefuseCode::Overloaded, reason).retry_after(wait)
+    })
+}
+
+/// What is said where memory is short.
+pub(super) fn short_of_memory(shared: &Shared, what: &str) -> Ended {
+    let (bytes, most) = (shared.limits.overload.bytes(), shared.limits.caps.memory.unwrap_or_default());
+    let reason = format!("{what}: the aggregator takes {bytes} of {most} bytes of memory, FLEETGAUGE_MEMORY_LIMIT");
+    Ended::refused(RefuseCode::Overloaded, reason).retry_after(between(AWAY_FROM_MEMORY))
+}
+
+/// How many series a connection is granted whose agent had `settled` of them. Where memory is short
+/// it is not many more, so that an agent leaves out what is new, and stays.
+pub(super) fn granted(shared: &Shared, settled: usize) -> usize {
+    let rules = shared.fleet.rules();
+    let most = if shared.limits.caps.enforce { rules.series_per_agent_max } else { rules.series_max };
+    match shared.limits.level() {
+        Level::Soft | Level::Hard if settled > 0 => most.min(settled + settled / 2 + SPARE_SERIES),
+        _ => most,
+    }
+}
+
+/// How a connection ends that was told to.
+pub(super) fn ordered(order: Order) -> Ended {
+    match order {
+        Order::Displaced(by) => Ended::superseded(by),
+        Order::Shed => {
+            let reason = "memory is short, and the newest agents go first; FLEETGAUGE_MEMORY_LIMIT of the aggregator";
+            Ended::refused(RefuseCode::Overloaded, reason.to_owned()).retry_after(between(AWAY_FROM_MEMORY))
+        }
+        Order::Forgotten => Ended::Forgotten,
+    }
+}
