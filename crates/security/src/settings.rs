@@ -108,7 +108,7 @@ mod tests {
         assert!(matches!(source(&settings(&[(TOKEN, "abc")])), Ok(Source::One(secret)) if secret.expose() == "abc"));
         assert!(matches!(source(&settings(&[(TOKEN_FILE, "/t")])), Ok(Source::OneFile(_))));
         let both = settings(&[(TOKENS_FILE, "/all"), (TOKEN, "abc")]);
-        assert!(matches!(source(&both), Ok(Source::File(path)) if path == "/all"));
+        assert!(matches!(source(&both), Ok(Source::File(path)) if path.as_path() == std::path::Path::new("/all")));
         assert!(matches!(shown(&both), Ok(Shown::Token(_))));
         let error = shown(&settings(&[(TOKEN, "hunter2"), (TOKEN_FILE, "/t")])).unwrap_err().to_string();
         assert!(error.contains("only one of them") && !error.contains("hunter2"), "{error}");

@@ -13,7 +13,7 @@ use std::io;
 use std::time::Duration;
 
 #[cfg(feature = "tls")]
-pub use client::unverified;
+pub use client::blocking_unverified;
 pub use client::{ClientTls, Connector};
 pub use server::{Accepted, Clients, Refused, ServerFiles, ServerTls};
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use lifecycle::SettingsError;
 use protocol::limits::{AGENT_NAME_BYTES_MAX, INTERVAL_MAX, INTERVAL_MIN};
 use protocol::{AgentName, Labels, declare};
+use security::{ClientTls, Shown};
 
 use crate::collect::config::Config;
 
@@ -78,6 +79,10 @@ pub struct Settings {
     pub collect: Config,
     /// File that is written at each acknowledged push.
     pub heartbeat: Option<PathBuf>,
+    /// The token to show, when an aggregator asks.
+    pub token: Shown,
+    /// How to speak TLS; `None`: plain TCP.
+    pub tls: Option<ClientTls>,
 }
 
 impl Settings {
@@ -105,7 +110,32 @@ impl Settings {
             collect: Config { labels: labels.clone(), ..Config::resolve(settings, interval)? },
             labels,
             heartbeat: path(settings, "FLEETGAUGE_HEARTBEAT_FILE")?,
+            token: token(settings)?,
+            tls: tls(settings)?,
         })
+    }
+}
+
+/// What cannot be read at the start is a mistake; later it may come back.
+fn token(settings: &lifecycle::Settings) -> Result<Shown, SettingsError> {
+    let token = security::settings::shown(settings)?;
+    match token.read() {
+        Ok(Some(secret)) if secret.is_short() => {
+            tracing::warn!(
+                "the token has less than 16 characters and can be guessed; openssl rand -hex 32 makes a good one"
+            );
+        }
+        Ok(_) => {}
+        Err(why) => return Err(settings.bad("FLEETGAUGE_TOKEN_FILE", &why)),
+    }
+    Ok(token)
+}
+
+fn tls(settings: &lifecycle::Settings) -> Result<Option<ClientTls>, SettingsError> {
+    let tls = security::settings::client(settings)?;
+    match tls.as_ref().map(ClientTls::load) {
+        None | Some(Ok(_)) => Ok(tls),
+        Some(Err(why)) => Err(settings.bad("FLEETGAUGE_TLS", &why)),
     }
 }
 

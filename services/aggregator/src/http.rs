@@ -3,6 +3,7 @@
 
 mod api;
 mod crowd;
+mod gate;
 mod history;
 mod negotiate;
 mod patient;

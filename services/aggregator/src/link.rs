@@ -7,6 +7,7 @@ pub mod acks;
 mod assembly;
 mod duplicates;
 mod ended;
+mod entry;
 mod greet;
 mod incumbent;
 pub mod session;
@@ -25,10 +26,12 @@ use tokio::time::{Instant, timeout};
 
 use self::acks::Acks;
 use self::ended::Ended;
+use self::entry::Pass;
 pub use self::incumbent::Incumbent;
 use self::incumbent::{Heard, Inbox};
 use self::session::Session;
 use self::wire::Wire;
+use crate::access::Access;
 use crate::fleet::room::Room;
 use crate::fleet::{Fleet, Moment};
 use crate::history::History;
@@ -51,6 +54,8 @@ const LAST_LOOK: Duration = Duration::from_millis(50);
 pub struct Shared {
     /// The fleet.
     pub fleet: Arc<Fleet>,
+    /// Who gets in.
+    pub access: Arc<Access>,
     /// This aggregator's name.
     pub name: String,
     /// Room for lines that are not whole yet.
@@ -90,10 +95,10 @@ where
     let (connection, inbox) = incumbent::ends();
     let mut greeted_by = None;
     let ended = match greet::greet(&mut wire, peer, &shared, connection, stop.clone()).await {
-        Ok((session, interval)) => {
+        Ok((session, interval, pass)) => {
             greeted_by = Some(session.agent().clone());
             let acks = Acks::new(shared.telemetry.history.unsynced_acks.clone());
-            converse(&mut wire, session, acks, interval, inbox, stop).await
+            converse(&mut wire, session, acks, interval, inbox, pass, stop).await
         }
         Err(ended) => ended,
     };
@@ -124,7 +129,8 @@ pub(crate) fn turn_away(stream: &tokio::net::TcpStream, shared: &Shared, why: St
     let ended = Ended::refused(RefuseCode::Overloaded, why).retry_after(Duration::from_secs(5));
     shared.telemetry.link_refused(RefuseCode::Overloaded);
     shared.telemetry.link_closed(ended.reason());
-    if let Some(refusal) = ended.last_word() {
+    // In the middle of a handshake nothing can be said.
+    if let Some(refusal) = ended.last_word().filter(|_| !shared.access.speaks_tls()) {
         let mut line = Vec::new();
         protocol::encode(&refusal, &mut line);
         let _best_effort = stream.try_write(&line);
@@ -138,6 +144,7 @@ async fn converse<IO>(
     mut acks: Acks,
     interval: Duration,
     mut inbox: Inbox,
+    mut pass: Pass,
     mut stop: Stop,
 ) -> Ended
 where
@@ -211,6 +218,7 @@ where
                     break Ended::silent("no push that could be shown", silence);
                 }
             }
+            ended = pass.revoked() => break ended,
             () = stop.requested() => break Ended::Stopping,
         }
     };

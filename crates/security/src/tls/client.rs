@@ -14,17 +14,19 @@ pub struct ClientTls {
 }
 
 #[cfg(feature = "tls")]
-pub use with_tls::{Connector, unverified};
+pub use with_tls::{Connector, blocking_unverified};
 #[cfg(not(feature = "tls"))]
 pub use without_tls::Connector;
 
 #[cfg(feature = "tls")]
 mod with_tls {
+    use std::io::{Read, Write};
+    use std::net::IpAddr;
     use std::sync::Arc;
 
     use rustls::client::Resumption;
     use rustls::pki_types::ServerName;
-    use rustls::{ClientConfig, RootCertStore};
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
     use tokio::net::TcpStream;
     use tokio::time::timeout;
     use tokio_rustls::TlsConnector;
@@ -101,19 +103,21 @@ mod with_tls {
         Ok(roots)
     }
 
-    /// A TLS configuration that takes any certificate. It is for asking the own process over
+    /// A connection with anybody, whatever certificate is shown. It is for asking the own process over
     /// loopback whether it is alive, where nothing is sent that anybody may not know; never for more.
     ///
     /// # Errors
-    /// When the library does not know itself.
-    pub fn unverified() -> Result<Arc<ClientConfig>, String> {
+    /// When the library does not know itself. The handshake happens with the first byte.
+    pub fn blocking_unverified(tcp: std::net::TcpStream, to: IpAddr) -> Result<impl Read + Write, String> {
         let config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(anybody::Anybody(provider())))
             .with_no_client_auth();
-        Ok(Arc::new(config))
+        let connection =
+            ClientConnection::new(Arc::new(config), ServerName::from(to)).map_err(|error| error.to_string())?;
+        Ok(StreamOwned::new(connection, tcp))
     }
 
     mod anybody {

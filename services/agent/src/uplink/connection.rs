@@ -8,11 +8,13 @@ use protocol::limits::{
     HELLO_BYTES_MAX, HELLO_WITHIN, LINE_BYTES_MAX, PING_FROM_INTERVAL, clamp_interval, late_after, silence_after,
 };
 use protocol::{LineDecoder, VERSION, encode};
+use security::Secret;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::Instant;
 
 use super::Ended;
 use super::link::{Link, Unsent};
+use super::token::Token;
 use crate::clock::Moment;
 use crate::measurement::Measurement;
 use crate::telemetry::{Failure, Telemetry};
@@ -54,6 +56,8 @@ pub(super) struct Connection<S> {
     pongs: usize,
     /// Why nothing can be sent any more, and since when.
     broken: Option<(std::io::Error, Instant)>,
+    /// The token that the aggregator may ask for.
+    token: Token,
     /// What is declared; `None` before `welcome`.
     link: Option<Link>,
     /// What the agent's labels take of each series' room.
@@ -76,7 +80,7 @@ pub(super) struct Connection<S> {
 impl<S: AsyncRead + AsyncWrite> Connection<S> {
     /// A connection that begins with this `hello`. `sent` is the highest number that was ever
     /// pushed.
-    pub(super) fn new(stream: S, hello: &Hello, sent: u64, now: Instant) -> Self {
+    pub(super) fn new(stream: S, hello: &Hello, token: Option<Secret>, sent: u64, now: Instant) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         let mut out = Vec::new();
         encode(&ToAggregator::Hello(hello.clone()), &mut out);
@@ -88,6 +92,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             written: 0,
             pongs: 0,
             broken: None,
+            token: Token::new(token, hello),
             link: None,
             labels: protocol::cost::of_agent(hello),
             live_unacked_max: 0,
@@ -182,10 +187,13 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
                 self.pinged.take_if(|(id, _)| *id == pong.id);
                 Ok(None)
             }
-            ToAgent::Challenge(_) => Err(Ended::new(
-                Failure::Auth,
-                "the aggregator asks for a proof of the token, which this version of the agent cannot give",
-            )),
+            ToAgent::Challenge(challenge) if self.link.is_none() => {
+                encode(&ToAggregator::Proof(self.token.prove(&challenge)?), &mut self.out);
+                Ok(None)
+            }
+            ToAgent::Challenge(_) => {
+                Err(Ended::new(Failure::Protocol, "the aggregator asks for a token after it has welcomed"))
+            }
             ToAgent::Refuse(refuse) => Err(Ended {
                 failure: Failure::Refused(refuse.code),
                 reason: format!("refused, {}: {}", refuse.code.as_str(), clipped(&refuse.reason)),
@@ -223,7 +231,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         self.live_unacked_max = usize::try_from(limits.live_unacked).unwrap_or(usize::MAX).min(1000);
         self.safe = welcome.acked.live;
         telemetry.connected();
-        tracing::info!(aggregator = %clipped(&welcome.aggregator), "connected");
+        tracing::info!(aggregator = %clipped(&welcome.aggregator), token = self.token.outcome(), "connected");
         Ok(())
     }
 

@@ -56,6 +56,10 @@ pub(super) struct Stage {
 impl Stage {
     /// A stage and its uplink, with aggregators of these names.
     pub(super) fn new(hosts: &[&str], interval: &str) -> (Self, Uplink<InMemory>) {
+        Self::new_with(hosts, interval, &[])
+    }
+
+    fn new_with(hosts: &[&str], interval: &str, more: &[(&str, &str)]) -> (Self, Uplink<InMemory>) {
         START.set(Some(Instant::now()));
         let list: Vec<String> = hosts.iter().map(|host| format!("{host}:9401")).collect();
         let pairs = [
@@ -64,6 +68,7 @@ impl Stage {
             ("FLEETGAUGE_INTERVAL", interval),
             ("FLEETGAUGE_LABELS", "zone=a"),
         ];
+        let pairs = pairs.iter().chain(more).copied();
         let settings = Settings::resolve(&lifecycle::Settings::from_pairs(pairs).unwrap()).unwrap();
         let (mailbox, telemetry) = (Arc::new(Mailbox::default()), Arc::new(Telemetry::new()));
         let (sender, connections) = mpsc::channel(1);
@@ -75,7 +80,17 @@ impl Stage {
 
     /// Plays a scene while the uplink runs.
     pub(super) async fn play<F: Future<Output = ()>>(hosts: &[&str], interval: &str, scene: impl FnOnce(Self) -> F) {
-        let (stage, mut uplink) = Self::new(hosts, interval);
+        Self::play_with(hosts, interval, &[], scene).await;
+    }
+
+    /// The same, with more settings.
+    pub(super) async fn play_with<F: Future<Output = ()>>(
+        hosts: &[&str],
+        interval: &str,
+        more: &[(&str, &str)],
+        scene: impl FnOnce(Self) -> F,
+    ) {
+        let (stage, mut uplink) = Self::new_with(hosts, interval, more);
         tokio::select! {
             () = uplink.run() => {}
             () = scene(stage) => {}

@@ -7,10 +7,12 @@ use std::time::Duration;
 use protocol::declare::check_hello;
 use protocol::frame::{Acked, Hello, Limits, RefuseCode, Welcome};
 use protocol::{ToAgent, ToAggregator, VERSION, limits};
+use security::tls::FIRST_BYTE;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
 use super::ended::Ended;
+use super::entry::{self, Pass};
 use super::incumbent::{Incumbent, Life};
 use super::session::Session;
 use super::wire::Wire;
@@ -28,19 +30,21 @@ const NAME_RETRY: Duration = Duration::from_secs(5);
 /// How often a newcomer asks for a name that changes hands meanwhile.
 const ENTER_TRIES: usize = 4;
 
-/// Reads the `hello`, finds a seat, says `welcome`. Gives the clamped interval too.
+/// Reads the `hello`, lets in who may come, finds a seat, says `welcome`. Gives the clamped interval
+/// too, and what lets the agent stay.
 pub(super) async fn greet<IO>(
     wire: &mut Wire<'_, IO>,
     peer: SocketAddr,
     shared: &Arc<Shared>,
     connection: Incumbent,
     mut stop: Stop,
-) -> Result<(Session, Duration), Ended>
+) -> Result<(Session, Duration, Pass), Ended>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
+    let until = Instant::now() + limits::HELLO_WITHIN;
     let hello = tokio::select! {
-        hello = read_hello(wire) => hello?,
+        hello = read_hello(wire, until) => hello?,
         () = stop.requested() => return Err(Ended::Stopping),
     };
     let (low, high) = hello.versions;
@@ -49,6 +53,10 @@ where
         return Err(Ended::refused(RefuseCode::Version, reason));
     }
     let name = check_hello(&hello).map_err(Ended::from)?;
+    let pass = tokio::select! {
+        pass = entry::admit(wire, peer, &hello, &shared.access, until) => pass?,
+        () = stop.requested() => return Err(Ended::Stopping),
+    };
     let interval = limits::clamp_interval(Duration::from_millis(hello.interval_ms));
     let newcomer = Newcomer {
         name,
@@ -85,18 +93,21 @@ where
         return Err(ended);
     }
     tracing::info!(%peer, agent = %newcomer.name, interval_ms = hello.interval_ms, "agent connected");
-    Ok((session, interval))
+    Ok((session, interval, pass))
 }
 
-async fn read_hello<IO>(wire: &mut Wire<'_, IO>) -> Result<Hello, Ended>
+async fn read_hello<IO>(wire: &mut Wire<'_, IO>, until: Instant) -> Result<Hello, Ended>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let until = Instant::now() + limits::HELLO_WITHIN;
     loop {
         match wire.next_frame()? {
             Some(ToAggregator::Hello(hello)) => return Ok(hello),
             Some(_) => return Err(Ended::refused(RefuseCode::Unexpected, "the first frame must be hello".to_owned())),
+            None if wire.begins_with(FIRST_BYTE) => {
+                let reason = "this port does not speak TLS: FLEETGAUGE_TLS=off speaks to it".to_owned();
+                return Err(Ended::refused(RefuseCode::BadFrame, reason));
+            }
             None => {}
         }
         let filled = timeout_at(until, wire.fill()).await;

@@ -46,6 +46,11 @@ where
         Self { io, shared, decoder, line_max, room, line_until: None, out: Vec::new() }
     }
 
+    /// Does what was received and is no whole line begin so?
+    pub(super) fn begins_with(&mut self, byte: u8) -> bool {
+        self.decoder.pending() > 0 && self.decoder.buffer().first() == Some(&byte)
+    }
+
     /// From now on lines may be as long as the protocol allows.
     pub(super) fn allow_long_lines(&mut self) {
         self.line_max = limits::LINE_BYTES_MAX;
