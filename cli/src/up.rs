@@ -62,7 +62,7 @@ impl Up {
         };
         let app = match bound {
             Ok(app) => app,
-            Err(error @ (BindError::Listen { .. } | BindError::Data { .. })) => {
+            Err(error @ (BindError::Listen { .. } | BindError::Data { .. } | BindError::Access(_))) => {
                 return exit::because(exit::SETTINGS, error);
             }
             Err(error) => return exit::because(exit::FAILED, error),

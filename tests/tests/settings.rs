@@ -73,11 +73,7 @@ fn table<'a>(text: &mut String, third: &str, rows: impl Iterator<Item = &'a Know
             long if long.contains('|') => "below".to_owned(),
             short => format!("`{short}`"),
         };
-        let third = match (is_used(known), known.refused) {
-            (true, _) => known.used_by,
-            (false, true) => "refused",
-            (false, false) => "ignored",
-        };
+        let third = if is_used(known) { known.used_by } else { "ignored" };
         let _infallible = writeln!(text, "| `{}` | {default} | {third} | {} |", known.name, known.meaning);
     }
 }

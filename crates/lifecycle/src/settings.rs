@@ -5,6 +5,7 @@
 //! `FLEETGAUGE_LABELS=${LABELS:-}` works.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -20,18 +21,34 @@ const PREFIX: &str = "FLEETGAUGE_";
 pub struct SettingsError(String);
 
 /// What the environment says, by variable name, names checked and values not yet.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Settings {
     given: BTreeMap<&'static str, String>,
     defaults: BTreeMap<&'static str, String>,
     warnings: Vec<String>,
 }
 
+/// Secrets are left out.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let given: BTreeMap<&str, &str> = self
+            .given
+            .iter()
+            .map(|(name, value)| (*name, if is_secret(name) { "…" } else { value.as_str() }))
+            .collect();
+        f.debug_struct("Settings").field("given", &given).field("defaults", &self.defaults).finish_non_exhaustive()
+    }
+}
+
+fn is_secret(name: &str) -> bool {
+    TABLE.iter().any(|known| known.name == name && known.secret)
+}
+
 impl Settings {
     /// Reads the process's environment.
     ///
     /// # Errors
-    /// When a `FLEETGAUGE_…` variable is not known, or stands for what is not enforced yet.
+    /// When a `FLEETGAUGE_…` variable is not known.
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     pub fn from_environment() -> Result<Self, SettingsError> {
         Self::from_pairs(std::env::vars_os().filter_map(|(name, value)| {
@@ -65,9 +82,6 @@ impl Settings {
 
     fn take(&mut self, name: &str, value: String) -> Result<(), SettingsError> {
         match TABLE.iter().find(|known| known.name == name) {
-            Some(known) if known.refused => Err(SettingsError(format!(
-                "{name} is set, but this version does not enforce it: unset it, and protect the ports by other means"
-            ))),
             Some(known) => {
                 self.given.insert(known.name, value);
                 Ok(())
@@ -161,6 +175,9 @@ impl Settings {
     /// The error for a value that cannot be used, with the words of the caller.
     #[must_use]
     pub fn bad(&self, name: &str, why: &str) -> SettingsError {
+        if is_secret(name) {
+            return SettingsError(format!("{name} is not usable: {why}"));
+        }
         SettingsError(format!("{name}={:?} is not usable: {why}", self.text(name).unwrap_or_default()))
     }
 }
@@ -173,7 +190,7 @@ fn is_injected(name: &str) -> bool {
 
 fn did_you_mean(name: &str) -> String {
     let distance = |known: &&Known| strsim::damerau_levenshtein(known.name, name);
-    let nearest = TABLE.iter().filter(|known| !known.refused).min_by_key(distance);
+    let nearest = TABLE.iter().min_by_key(distance);
     nearest.filter(|known| distance(known) <= 6).map_or_else(
         || "; docs/settings.md lists them all".to_owned(),
         |known| format!(", did you mean {}?", known.name),
@@ -228,7 +245,14 @@ mod tests {
             "soon",
             "FLEETGAUGE_INTERVAL=\"soon\" is not usable: accepted: a duration",
         );
-        check_refused("FLEETGAUGE_TOKEN", "secret", "FLEETGAUGE_TOKEN is set, but this version does not enforce it");
+    }
+
+    #[test]
+    fn a_secret_is_never_printed() {
+        let some = settings(&[("FLEETGAUGE_TOKEN", "hunter2"), ("FLEETGAUGE_JOB", "node")]).unwrap();
+        let printed = format!("{some:?} {}", some.bad("FLEETGAUGE_TOKEN", "it is too long"));
+        assert!(!printed.contains("hunter2") && printed.contains("node"), "{printed}");
+        assert!(printed.ends_with("FLEETGAUGE_TOKEN is not usable: it is too long"), "{printed}");
     }
 
     #[test]

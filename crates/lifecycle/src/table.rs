@@ -9,19 +9,18 @@ pub struct Known {
     pub default: &'static str,
     /// Who uses it: `agent`, `aggregator`, `cli`, or several; `–` nobody yet.
     pub used_by: &'static str,
-    /// Set it in this version and the process refuses to start: it stands for a protection that
-    /// is not enforced yet.
-    pub refused: bool,
+    /// Its value is never printed: not in errors, not for debugging.
+    pub secret: bool,
     /// What it means, for docs/settings.md.
     pub meaning: &'static str,
 }
 
 const fn known(name: &'static str, default: &'static str, used_by: &'static str, meaning: &'static str) -> Known {
-    Known { name, default, used_by, refused: false, meaning }
+    Known { name, default, used_by, secret: false, meaning }
 }
 
-const fn refused(name: &'static str, meaning: &'static str) -> Known {
-    Known { name, default: "", used_by: "–", refused: true, meaning }
+const fn secret(name: &'static str, used_by: &'static str, meaning: &'static str) -> Known {
+    Known { name, default: "", used_by, secret: true, meaning }
 }
 
 /// All of them, agent's first.
@@ -382,7 +381,59 @@ pub const TABLE: &[Known] = &[
         "what is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,aggregator::link=debug`",
     ),
     known("FLEETGAUGE_LOG_FORMAT", "text", "agent, aggregator, cli", "`text` or `json`"),
-    refused("FLEETGAUGE_TOKEN", "token of the sender; reserved: this version checks none"),
-    refused("FLEETGAUGE_TOKEN_FILE", "file with the token; reserved: this version checks none"),
-    refused("FLEETGAUGE_TOKENS_FILE", "file of tokens and scopes; reserved: this version checks none"),
+    secret(
+        "FLEETGAUGE_TOKEN",
+        "agent, aggregator, cli",
+        "token: what agents and the command line show, and what an aggregator without `FLEETGAUGE_TOKENS_FILE` wants to see, with all scopes; 1 to 512 visible ASCII characters; who may read the process's environment reads it, so a file is better",
+    ),
+    known(
+        "FLEETGAUGE_TOKEN_FILE",
+        "",
+        "agent, aggregator, cli",
+        "file whose first line is that token; read again when it changes",
+    ),
+    known(
+        "FLEETGAUGE_TOKENS_FILE",
+        "",
+        "aggregator",
+        "file of tokens with scopes and agent names (docs/operations.md), read again when it changes; `FLEETGAUGE_TOKEN` and `FLEETGAUGE_TOKEN_FILE` then open nothing here",
+    ),
+    known(
+        "FLEETGAUGE_TLS_CERT_FILE",
+        "",
+        "aggregator",
+        "PEM file with the certificate, and those between it and its CA: the link, HTTP and put/get then speak TLS only; read again when it changes",
+    ),
+    known("FLEETGAUGE_TLS_KEY_FILE", "", "aggregator", "PEM file with its private key; read again when it changes"),
+    known(
+        "FLEETGAUGE_TLS_CLIENT_CA_FILE",
+        "",
+        "aggregator",
+        "PEM file with CAs: the link and put/get then want a client certificate of one of them, and HTTP too, but for `/healthz` and `/readyz`; read again when it changes",
+    ),
+    known(
+        "FLEETGAUGE_TLS",
+        "off",
+        "agent, cli",
+        "`on`: speak TLS to the aggregator, and to no one who cannot; `off`: plain TCP",
+    ),
+    known(
+        "FLEETGAUGE_TLS_CA_FILE",
+        "",
+        "agent, cli",
+        "PEM file with the CAs that the aggregator's certificate may come from; default: those of the system",
+    ),
+    known(
+        "FLEETGAUGE_TLS_SERVER_NAME",
+        "",
+        "agent, cli",
+        "name or IP address that the aggregator's certificate must have; default: the host that is connected to",
+    ),
+    known(
+        "FLEETGAUGE_TLS_CLIENT_CERT_FILE",
+        "",
+        "agent, cli",
+        "PEM file with the client certificate to show, where the aggregator wants one",
+    ),
+    known("FLEETGAUGE_TLS_CLIENT_KEY_FILE", "", "agent, cli", "PEM file with its private key"),
 ];

@@ -11,7 +11,7 @@ pub mod number;
 pub mod reply;
 pub mod splitter;
 
-pub use command::{Command, WrongCommand, is_key, parse};
+pub use command::{Command, WrongCommand, is_key, parse, shown_token};
 pub use number::write_value;
 pub use reply::{END, OK, ROWS, WRONG_COMMAND, write_error, write_row};
 pub use splitter::{Line, LineSplitter, Lost};

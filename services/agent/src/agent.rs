@@ -93,7 +93,7 @@ impl Agent {
             tracing::error!(%error, "cannot start the thread that collects");
             return;
         }
-        let connect = TcpConnect::new(settings.interval);
+        let connect = TcpConnect::new(settings.interval, settings.tls.clone());
         let pace = Arc::clone(&mailbox);
         let mut uplink = Uplink::new(connect, settings, mailbox, telemetry, clock::now, seed);
         tokio::select! {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use lifecycle::SettingsError;
 use protocol::limits::{AGENT_NAME_BYTES_MAX, INTERVAL_MAX, INTERVAL_MIN};
 use protocol::{AgentName, Labels, declare};
+use security::{ClientTls, Shown};
 
 use crate::collect::config::Config;
 use crate::spool::SpoolSettings;
@@ -84,6 +85,10 @@ pub struct Settings {
     pub heartbeat: Option<PathBuf>,
     /// Where what cannot be sent waits, and how much of it.
     pub spool: SpoolSettings,
+    /// The token to show, when an aggregator asks.
+    pub token: Shown,
+    /// How to speak TLS; `None`: plain TCP.
+    pub tls: Option<ClientTls>,
 }
 
 impl Settings {
@@ -116,6 +121,8 @@ impl Settings {
                 disk: spool_bytes(settings, "FLEETGAUGE_SPOOL_DISK")?,
                 dir: path(settings, "FLEETGAUGE_SPOOL_DIR")?,
             },
+            token: token(settings)?,
+            tls: tls(settings)?,
         })
     }
 }
@@ -125,6 +132,29 @@ fn spool_bytes(settings: &lifecycle::Settings, name: &str) -> Result<usize, Sett
     let bytes = usize::try_from(settings.bytes(name)?).ok();
     let bytes = bytes.filter(|bytes| (SPOOL_BYTES_MIN..=SPOOL_BYTES_MAX).contains(bytes));
     bytes.ok_or_else(|| settings.bad(name, "accepted: a size from 256KiB to 64GiB"))
+}
+
+/// What cannot be read at the start is a mistake; later it may come back.
+fn token(settings: &lifecycle::Settings) -> Result<Shown, SettingsError> {
+    let token = security::settings::shown(settings)?;
+    match token.read() {
+        Ok(Some(secret)) if secret.is_short() => {
+            tracing::warn!(
+                "the token has less than 16 characters and can be guessed; openssl rand -hex 32 makes a good one"
+            );
+        }
+        Ok(_) => {}
+        Err(why) => return Err(settings.bad("FLEETGAUGE_TOKEN_FILE", &why)),
+    }
+    Ok(token)
+}
+
+fn tls(settings: &lifecycle::Settings) -> Result<Option<ClientTls>, SettingsError> {
+    let tls = security::settings::client(settings)?;
+    match tls.as_ref().map(ClientTls::load) {
+        None | Some(Ok(_)) => Ok(tls),
+        Some(Err(why)) => Err(settings.bad("FLEETGAUGE_TLS", &why)),
+    }
 }
 
 fn path(settings: &lifecycle::Settings, name: &str) -> Result<Option<PathBuf>, SettingsError> {

@@ -57,8 +57,10 @@ pub enum Failure {
     Closed,
     /// The other end does not speak this protocol.
     Protocol,
-    /// It wants a proof that this version cannot give.
+    /// It wants a proof of a token, and there is none to give.
     Auth,
+    /// There is no TLS with it.
+    Tls,
     /// It asked the agent to go elsewhere.
     Goaway,
     /// It refused, and said why.
@@ -66,8 +68,16 @@ pub enum Failure {
 }
 
 impl Failure {
-    const PLAIN: [Self; 7] =
-        [Self::Resolve, Self::Connect, Self::Timeout, Self::Closed, Self::Protocol, Self::Auth, Self::Goaway];
+    const PLAIN: [Self; 8] = [
+        Self::Resolve,
+        Self::Connect,
+        Self::Timeout,
+        Self::Closed,
+        Self::Protocol,
+        Self::Auth,
+        Self::Tls,
+        Self::Goaway,
+    ];
 
     /// As it stands in the metric.
     #[must_use]
@@ -79,6 +89,7 @@ impl Failure {
             Self::Closed => "closed".into(),
             Self::Protocol => "protocol".into(),
             Self::Auth => "auth".into(),
+            Self::Tls => "tls".into(),
             Self::Goaway => "goaway".into(),
             Self::Refused(code) => format!("refused_{}", code.as_str()),
         }

@@ -34,6 +34,7 @@ mod route;
 mod stage;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -186,10 +187,15 @@ impl<C: Connect> Uplink<C> {
         let Some(address) = self.settings.aggregators.get(target) else {
             return Err(Ended::new(Failure::Resolve, "there is no aggregator to go to"));
         };
+        // The file of a token is read each time: one that was changed counts at once.
+        let shown = self.settings.token.clone();
+        let token = tokio::task::spawn_blocking(move || shown.read()).await;
+        let token = token.unwrap_or_else(|error| Err(error.to_string()));
+        let token = token.map_err(|why| Ended::new(Failure::Auth, why))?;
         let stream = self.connect.connect(target, address).await?;
         let hello = self.hello(target);
         let sent = Acked { live: self.sent, late: self.mailbox.spool().last() };
-        self.connection = Some(Connection::new(stream, &hello, sent, Instant::now()));
+        self.connection = Some(Connection::new(stream, &hello, token, sent, Instant::now()));
         Ok(())
     }
 

@@ -273,7 +273,10 @@ fn wrong_settings_end_it_with_one_sentence() {
     check_refused(&[("FLEETGAUGE_INTERVAL", "1ms")], 78, "100ms to 10m");
     check_refused(&[("FLEETGAUGE_HOST_ROOT", "/nowhere")], 78, "absolute path");
     check_refused(&[("FLEETGAUGE_LOG_FORMAT", "xml")], 78, "text or json");
-    check_refused(&[("FLEETGAUGE_TOKEN", "x")], 78, "does not enforce it");
+    check_refused(&[("FLEETGAUGE_TOKEN", "a b")], 78, "FLEETGAUGE_TOKEN is not usable: a token has visible ASCII");
+    check_refused(&[("FLEETGAUGE_TOKEN_FILE", "/nowhere")], 78, "/nowhere: No such file");
+    check_refused(&[("FLEETGAUGE_TLS_CA_FILE", "/nowhere")], 78, "FLEETGAUGE_TLS=on must be set too");
+    check_refused(&[("FLEETGAUGE_TLS", "on"), ("FLEETGAUGE_TLS_CA_FILE", "/nowhere")], 78, "/nowhere: No such file");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+use crate::access::Listener;
 use crate::limits::Limit;
 use crate::limits::addresses::{Addresses, Counted};
 use crate::lines::{self, Lines};
@@ -134,7 +135,9 @@ pub async fn link(listener: TcpListener, slots: Slots, shared: Arc<Shared>, mut 
                 let (shared, stop) = (Arc::clone(&shared), stop.clone());
                 connections.spawn(async move {
                     let _open = Open::new(&shared.telemetry.connections, slot);
-                    link::serve(stream, peer, Arc::clone(&shared), stop).await;
+                    if let Some((stream, _)) = shared.access.enter(stream, peer, Listener::Link, stop.clone()).await {
+                        link::serve(stream, peer, Arc::clone(&shared), stop).await;
+                    }
                 });
             }
             Err(full) => link::turn_away(&stream, &shared, full),
@@ -160,7 +163,9 @@ pub async fn lines(listener: TcpListener, slots: Slots, lines: Arc<Lines>, mut s
                 let (lines, stop) = (Arc::clone(&lines), stop.clone());
                 connections.spawn(async move {
                     let _open = Open::new(&lines.telemetry().connections, slot);
-                    lines::serve(stream, peer, Arc::clone(&lines), stop).await;
+                    if let Some((stream, _)) = lines.access().enter(stream, peer, Listener::Line, stop.clone()).await {
+                        lines::serve(stream, peer, Arc::clone(&lines), stop).await;
+                    }
                 });
             }
             Err(full) => lines::turn_away(&stream, &lines, &full),

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use crate::accept::Slots;
+use crate::access::Access;
 use crate::data_dir::DataDir;
 use crate::fleet::known::{KnownAgent, KnownFile};
 use crate::fleet::room::Room;
@@ -64,6 +65,9 @@ pub enum BindError {
         /// What is wrong with it.
         why: String,
     },
+    /// A file of tokens or certificates cannot be used.
+    #[error("tokens or certificates cannot be used: {0}")]
+    Access(String),
     /// A metric of our own is wrong (a mistake of the program).
     #[error("the aggregator's own metrics are wrong: {0}")]
     Telemetry(#[from] prometheus::Error),
@@ -103,6 +107,7 @@ impl App {
     /// When an address or the data directory cannot be used.
     pub async fn bind(settings: Settings) -> Result<Self, BindError> {
         let telemetry = Arc::new(Telemetry::new(settings.connections_max.min(settings.files_max))?);
+        let access = Access::new(settings.access.clone(), telemetry.auth.clone()).map_err(BindError::Access)?;
         let fleet = Arc::new(Fleet::new(Rules {
             job: settings.job.clone(),
             tombstone: settings.tombstone,
@@ -133,6 +138,7 @@ impl App {
         let history = kept.as_ref().map(|kept| Arc::clone(&kept.history));
         let shared = Arc::new(Shared {
             fleet,
+            access: Arc::new(access),
             name: settings.name.clone(),
             buffers,
             text: Room::new(settings.declared_max),
@@ -181,6 +187,7 @@ impl App {
         let (http_addr, link_addr, line_addr) = (self.http_addr(), self.link_addr(), self.line_addr());
         tracing::info!(http = %http_addr, link = %link_addr, line = %line_addr, name = %self.settings.name, "listening");
         let Self { settings, http, link, line, lines, shared, context, kept } = self;
+        shared.access.warn_of(http_addr, link_addr, line_addr);
         let (stopper, stopping) = stop::pair();
         let mut parts = JoinSet::new();
         let (of_link, of_house) = (Arc::clone(&shared), Arc::clone(&shared));
@@ -199,6 +206,11 @@ impl App {
         parts.spawn(async move {
             accept::lines(line, line_slots, lines, stop_line).await;
             "put/get"
+        });
+        let watched = Arc::clone(&shared.access).watch(stopping.clone());
+        parts.spawn(async move {
+            watched.await;
+            "tokens and certificates"
         });
         parts.spawn(async move {
             http::thread(http, context, stopping).await;

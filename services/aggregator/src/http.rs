@@ -4,6 +4,7 @@
 mod admin;
 mod api;
 mod crowd;
+mod gate;
 mod history;
 mod negotiate;
 mod one;

@@ -5,6 +5,7 @@
 //! [`app`] puts the parts together; [`telemetry`] is what the aggregator says about itself.
 
 pub mod accept;
+pub mod access;
 pub mod app;
 pub mod data_dir;
 pub mod fleet;

@@ -8,6 +8,7 @@
 
 mod answer;
 mod ended;
+mod guard;
 mod opening;
 mod run;
 pub(crate) mod turns;
@@ -19,13 +20,16 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use self::answer::answer;
 pub use self::ended::Ended;
-use self::opening::Opening;
+use self::guard::Guard;
+use self::opening::{NOT_TLS, Opening};
 use self::run::Run;
 use self::turns::Turns;
 use self::wire::Wire;
+use crate::access::Access;
 use crate::fleet::room::Room;
 use crate::history::History;
 use crate::link;
@@ -39,6 +43,8 @@ const READERS_MAX: usize = 32;
 const LONG_ANSWERS_MAX: usize = 64;
 /// How many of these one address may have: others want to read too.
 const LONG_ANSWERS_EACH_MAX: usize = LONG_ANSWERS_MAX / 4;
+/// Where tokens are wanted, one must be shown so soon: strangers hold no place for long.
+const AUTH_WITHIN: Duration = Duration::from_secs(10);
 /// A client that takes nothing of a reply for so long is given up.
 const STALL_MAX: Duration = Duration::from_secs(30);
 /// What it must take of a long answer in that time, 35 KB/s. Otherwise a few slow clients would hold
@@ -82,6 +88,11 @@ impl Lines {
         self.shared.telemetry.accept_error("line");
     }
 
+    /// Who gets in.
+    pub(crate) fn access(&self) -> &Access {
+        &self.shared.access
+    }
+
     fn history(&self) -> Option<&Arc<History>> {
         self.shared.history.as_ref()
     }
@@ -93,7 +104,7 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut wire = Wire::new(io, peer.ip(), &lines);
-    let ended = converse(&mut wire, &lines, &mut stop).await;
+    let ended = converse(&mut wire, peer, &lines, &mut stop).await;
     lines.telemetry().closed(ended.reason());
     // Most clients connect for a line or two: only what somebody might look for is told.
     if ended.is_remarkable() && lines.shared.may_warn() {
@@ -101,7 +112,7 @@ where
     } else {
         tracing::debug!(%peer, reason = ended.reason(), "put/get connection closed");
     }
-    if matches!(ended, Ended::Stopping | Ended::Idle | Ended::Http) {
+    if matches!(ended, Ended::Stopping | Ended::Idle | Ended::Http | Ended::Tls | Ended::Unauthorized) {
         wire.close().await;
     }
 }
@@ -113,36 +124,51 @@ pub(crate) fn turn_away(stream: &tokio::net::TcpStream, lines: &Lines, why: &str
     if lines.shared.may_warn() {
         tracing::warn!(reason = why, "put/get connection refused");
     }
+    if lines.access().speaks_tls() {
+        // In the middle of a handshake nothing can be said.
+        return;
+    }
     let mut reply = Vec::new();
     protocol::lines::write_error(&mut reply, why);
     let _best_effort = stream.try_write(&reply);
 }
 
-async fn converse<IO>(wire: &mut Wire<'_, IO>, lines: &Lines, stop: &mut Stop) -> Ended
+async fn converse<IO>(wire: &mut Wire<'_, IO>, peer: SocketAddr, lines: &Lines, stop: &mut Stop) -> Ended
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut opening = Opening::default();
+    let mut guard = Guard::new(lines.access(), peer);
+    let shown_until = Instant::now() + AUTH_WITHIN;
     loop {
         tokio::select! {
             filled = wire.fill() => if let Err(ended) = filled {
                 return ended;
             },
+            () = tokio::time::sleep_until(shown_until), if guard.is_waiting() => {
+                guard.count_missing(lines.access());
+                return Ended::Unauthorized;
+            }
             () = stop.requested() => return Ended::Stopping,
         }
-        if let Err(ended) = carry_out(wire, lines, &mut opening, stop).await {
+        if let Err(ended) = carry_out(wire, lines, (&mut opening, &mut guard), stop).await {
             return ended;
         }
     }
 }
 
 /// Carries out all lines that are whole.
-async fn carry_out<IO>(wire: &mut Wire<'_, IO>, lines: &Lines, opening: &mut Opening, stop: &Stop) -> Result<(), Ended>
+async fn carry_out<IO>(
+    wire: &mut Wire<'_, IO>,
+    lines: &Lines,
+    (opening, guard): (&mut Opening, &mut Guard),
+    stop: &Stop,
+) -> Result<(), Ended>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
     loop {
-        match Run::new(lines, opening).carry_out(wire).await? {
+        match Run::new(lines, opening, guard).carry_out(wire).await? {
             Some(what) => answer(wire, lines, what).await?,
             None => break,
         }
@@ -151,6 +177,13 @@ where
             wire.flush().await?;
             return Err(Ended::Stopping);
         }
+    }
+    if opening.is_tls(wire.lines().rest()) {
+        let mut reply = Vec::new();
+        protocol::lines::write_error(&mut reply, NOT_TLS);
+        wire.queue(&reply).await?;
+        wire.flush().await?;
+        return Err(Ended::Tls);
     }
     wire.flush().await
 }

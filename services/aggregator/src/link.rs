@@ -8,6 +8,7 @@ mod admit;
 mod assembly;
 mod duplicates;
 mod ended;
+mod entry;
 mod greet;
 mod incumbent;
 mod quotas;
@@ -28,10 +29,12 @@ use tokio::time::{Instant, timeout};
 
 use self::acks::Acks;
 use self::ended::Ended;
+use self::entry::Pass;
 use self::incumbent::{Heard, Inbox};
 pub use self::incumbent::{Incumbent, Order};
 use self::session::Session;
 use self::wire::Wire;
+use crate::access::Access;
 use crate::fleet::room::Room;
 use crate::fleet::{Fleet, Moment};
 use crate::history::History;
@@ -56,6 +59,8 @@ const LAST_LOOK: Duration = Duration::from_millis(50);
 pub struct Shared {
     /// The fleet.
     pub fleet: Arc<Fleet>,
+    /// Who gets in.
+    pub access: Arc<Access>,
     /// This aggregator's name.
     pub name: String,
     /// Room for lines that are not whole yet.
@@ -97,10 +102,10 @@ where
     let (connection, inbox) = incumbent::ends();
     let (mut claimed, mut greeted_by) = (None, None);
     let ended = match greet::greet(&mut wire, peer, &shared, connection, stop.clone(), &mut claimed).await {
-        Ok((session, interval)) => {
+        Ok((session, interval, pass)) => {
             greeted_by = Some(session.agent().clone());
             let acks = Acks::new(shared.telemetry.history.unsynced_acks.clone());
-            converse(&mut wire, session, acks, interval, inbox, stop).await
+            converse(&mut wire, session, acks, interval, inbox, pass, stop).await
         }
         Err(ended) => ended,
     };
@@ -135,7 +140,8 @@ pub(crate) fn turn_away(stream: &tokio::net::TcpStream, shared: &Shared, why: St
     let ended = Ended::refused(RefuseCode::Overloaded, why).retry_after(admit::away());
     shared.telemetry.link_refused(RefuseCode::Overloaded);
     shared.telemetry.link_closed(ended.reason());
-    if let Some(refusal) = ended.last_word() {
+    // In the middle of a handshake nothing can be said.
+    if let Some(refusal) = ended.last_word().filter(|_| !shared.access.speaks_tls()) {
         let mut line = Vec::new();
         protocol::encode(&refusal, &mut line);
         let _best_effort = stream.try_write(&line);
@@ -149,6 +155,7 @@ async fn converse<IO>(
     mut acks: Acks,
     interval: Duration,
     mut inbox: Inbox,
+    mut pass: Pass,
     mut stop: Stop,
 ) -> Ended
 where
@@ -222,6 +229,7 @@ where
                     break Ended::silent("no push that could be shown", silence);
                 }
             }
+            ended = pass.revoked() => break ended,
             () = stop.requested() => break Ended::Stopping,
         }
     };

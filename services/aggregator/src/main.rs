@@ -50,7 +50,7 @@ fn check_health() -> ExitCode {
     let settings = lifecycle::Settings::from_environment().and_then(|settings| Settings::resolve(&settings));
     match settings {
         Err(error) => exit::because(exit::SETTINGS, error),
-        Ok(settings) => match health::check(settings.http_listen) {
+        Ok(settings) => match health::check(settings.http_listen, settings.access.tls.is_some()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(sentence) => exit::because(exit::FAILED, sentence),
         },
@@ -113,7 +113,9 @@ async fn serve(settings: Settings) -> Result<(), (u8, String)> {
     };
     match bound {
         Ok(app) => app.run(stop).await.map_err(|error| (exit::FAILED, error.to_string())),
-        Err(error @ (BindError::Listen { .. } | BindError::Data { .. })) => Err((exit::SETTINGS, error.to_string())),
+        Err(error @ (BindError::Listen { .. } | BindError::Data { .. } | BindError::Access(_))) => {
+            Err((exit::SETTINGS, error.to_string()))
+        }
         Err(error) => Err((exit::FAILED, error.to_string())),
     }
 }

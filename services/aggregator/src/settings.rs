@@ -7,6 +7,7 @@ use std::time::Duration;
 use lifecycle::SettingsError;
 use protocol::limits;
 
+use crate::access;
 use crate::history::Rules;
 use crate::limits::Caps;
 
@@ -37,6 +38,8 @@ pub struct Settings {
     pub link_listen: SocketAddr,
     /// Address of put/get.
     pub line_listen: SocketAddr,
+    /// Who gets in.
+    pub access: access::Rules,
     /// This aggregator's name.
     pub name: String,
     /// `job` label of agents' series.
@@ -87,6 +90,10 @@ impl Settings {
             http_listen: address(settings, "FLEETGAUGE_HTTP_LISTEN")?,
             link_listen: address(settings, "FLEETGAUGE_LINK_LISTEN")?,
             line_listen: address(settings, "FLEETGAUGE_LINE_LISTEN")?,
+            access: access::Rules {
+                tokens: security::settings::source(settings)?,
+                tls: security::settings::server(settings)?,
+            },
             name: if name.is_empty() { lifecycle::host::name() } else { name },
             job,
             data_dir: (!data_dir.is_empty()).then(|| data_dir.into()),

@@ -1,5 +1,6 @@
 //! The aggregator's own metrics: what counts them, and how they are gathered.
 
+mod auth;
 mod history;
 mod limits;
 mod lines;
@@ -12,6 +13,7 @@ use prometheus::{
 use protocol::ToAggregator;
 use protocol::frame::{RefuseCode, Stream};
 
+pub use self::auth::Auth;
 pub use self::history::History;
 pub use self::limits::{Limits, Readings};
 pub use self::lines::{LineError, Lines};
@@ -95,6 +97,8 @@ pub struct Telemetry {
     scrapes_aborted: IntCounterVec,
     /// Failed writes of the list of known agents.
     pub known_file_errors: IntCounter,
+    /// Those of tokens and TLS.
+    pub(crate) auth: Auth,
     /// What the history says.
     pub(crate) history: History,
     /// Those of put/get.
@@ -157,6 +161,7 @@ impl Telemetry {
             scrape_bytes: make.histogram(&SCRAPE_BYTES, &[1e4, 1e5, 1e6, 1e7, 5e7, 1e8, 5e8, 1e9])?,
             scrapes_aborted: make.counters(&SCRAPES_ABORTED)?,
             known_file_errors: make.counter(&KNOWN_FILE_ERRORS)?,
+            auth: Auth::new(&make)?,
             history: History::new(&make)?,
             lines: Lines::new(&make)?,
             limits: Limits::new(&make)?,

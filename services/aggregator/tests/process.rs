@@ -71,7 +71,9 @@ fn wrong_settings_are_named_in_one_sentence() {
     check_refused(&[("FLEETGAUGE_TOMBSTONE", "long")], &[], 78, "accepted: a duration");
     check_refused(&[("FLEETGAUGE_MAX_SCRAPES", "0")], &[], 78, "a whole number from 1 to");
     check_refused(&[("FLEETGAUGE_LOG", "=x=")], &[], 78, "FLEETGAUGE_LOG");
-    check_refused(&[("FLEETGAUGE_TOKEN", "secret")], &[], 78, "does not enforce it");
+    check_refused(&[("FLEETGAUGE_TOKEN", "a b")], &[], 78, "FLEETGAUGE_TOKEN is not usable: a token has visible ASCII");
+    check_refused(&[("FLEETGAUGE_TOKENS_FILE", "/nowhere")], &[], 78, "/nowhere: No such file");
+    check_refused(&[("FLEETGAUGE_TLS_CERT_FILE", "/nowhere")], &[], 78, "FLEETGAUGE_TLS_KEY_FILE must be set too");
     check_refused(&[], &["frobnicate"], 2, "unknown argument \"frobnicate\"");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

@@ -46,6 +46,15 @@ pub fn parse(line: &[u8]) -> Result<Option<Command<'_>>, WrongCommand> {
     command.filter(|_| words.next().is_none()).map(Some).ok_or(WrongCommand)
 }
 
+/// The token of a line `auth TOKEN`, which servers that have tokens want to see first. `None`: it is
+/// another line. To servers that have none it is a wrong command.
+#[must_use]
+pub fn shown_token(line: &[u8]) -> Option<&[u8]> {
+    let mut words = line.split(|byte| is_space(*byte)).filter(|word| !word.is_empty());
+    let token = if words.next()? == b"auth" { words.next() } else { None };
+    token.filter(|_| words.next().is_none())
+}
+
 fn put<'a>(words: &mut impl Iterator<Item = &'a [u8]>) -> Option<Command<'a>> {
     // Under `*` a point could never be read back alone.
     let key = key(words.next()?).filter(|key| *key != "*")?;
@@ -136,6 +145,23 @@ mod tests {
         check_get("get\ta\r", "a");
         check_get("get\x0ba\x0c", "a");
         check_put("\tput  a\t1   2 \r", "a", 1.0, 2);
+    }
+
+    #[test]
+    fn a_token_is_shown_by_two_words() {
+        for (line, expected) in [
+            ("auth abc", Some("abc")),
+            ("  auth\tabc \r", Some("abc")),
+            ("auth", None),
+            ("auth a b", None),
+            ("AUTH a", None),
+            ("put a 1 1", None),
+            ("", None),
+        ] {
+            assert_eq!(shown_token(line.as_bytes()), expected.map(str::as_bytes), "{line:?}");
+        }
+        assert_eq!(shown_token(b"auth \xff"), Some(&b"\xff"[..]));
+        check_wrong(&["auth abc"]);
     }
 
     #[test]

@@ -84,6 +84,12 @@ impl LineSplitter {
         self.buffer.len() - self.start
     }
 
+    /// The beginning of the next line, as far as it was received and is held.
+    #[must_use]
+    pub fn rest(&self) -> &[u8] {
+        self.buffer.get(self.start..).unwrap_or_default()
+    }
+
     /// Drops the line that is being received, because there is no room for it; [`Lost::NoRoom`]
     /// stands in its place. Call it only when `next_line` gave `None`.
     pub fn give_up(&mut self) {

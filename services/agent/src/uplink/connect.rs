@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use protocol::limits::silence_after;
+use security::{ClientTls, Stream};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -41,6 +42,7 @@ type Lookup = JoinHandle<io::Result<Vec<SocketAddr>>>;
 #[derive(Debug)]
 pub(crate) struct TcpConnect {
     interval: Duration,
+    tls: Option<ClientTls>,
     /// Lookups that did not come back in time. The next attempt waits for the same one instead of
     /// leaving another thread behind.
     lookups: HashMap<usize, Lookup>,
@@ -48,8 +50,8 @@ pub(crate) struct TcpConnect {
 
 impl TcpConnect {
     /// For an agent that pushes this often.
-    pub(crate) fn new(interval: Duration) -> Self {
-        Self { interval, lookups: HashMap::new() }
+    pub(crate) fn new(interval: Duration, tls: Option<ClientTls>) -> Self {
+        Self { interval, tls, lookups: HashMap::new() }
     }
 
     async fn addresses(&mut self, place: usize, target: &Target) -> Result<Vec<SocketAddr>, Ended> {
@@ -74,9 +76,21 @@ impl TcpConnect {
 }
 
 impl Connect for TcpConnect {
-    type Stream = TcpStream;
+    type Stream = Stream;
 
-    async fn connect(&mut self, place: usize, target: &Target) -> Result<TcpStream, Ended> {
+    async fn connect(&mut self, place: usize, target: &Target) -> Result<Stream, Ended> {
+        let Some(tls) = self.tls.clone() else { return self.tcp(place, target).await.map(Stream::Plain) };
+        // The files are read each time: a certificate that was renewed counts at once.
+        let loaded = tokio::task::spawn_blocking(move || tls.load()).await;
+        let connector = loaded.unwrap_or_else(|error| Err(error.to_string()));
+        let connector = connector.map_err(|why| Ended::new(Failure::Tls, why))?;
+        let tcp = self.tcp(place, target).await?;
+        connector.connect(tcp, &target.host).await.map_err(|error| Ended::new(Failure::Tls, error.to_string()))
+    }
+}
+
+impl TcpConnect {
+    async fn tcp(&mut self, place: usize, target: &Target) -> Result<TcpStream, Ended> {
         let addresses = self.addresses(place, target).await?;
         let mut last = Ended::new(Failure::Connect, "no address to connect to");
         for address in addresses.into_iter().take(ADDRESSES_MAX) {

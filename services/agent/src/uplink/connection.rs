@@ -9,12 +9,14 @@ use protocol::limits::{
     silence_after,
 };
 use protocol::{LineDecoder, VERSION, encode};
+use security::Secret;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::Instant;
 
 use super::Ended;
 use super::late::Late;
 use super::link::{Link, Unsent};
+use super::token::Token;
 use crate::clock::Moment;
 use crate::measurement::Measurement;
 use crate::spool::{Status, Stored};
@@ -66,6 +68,8 @@ pub(super) struct Connection<S> {
     pongs: usize,
     /// Why nothing can be sent any more, and since when.
     broken: Option<(std::io::Error, Instant)>,
+    /// The token that the aggregator may ask for.
+    token: Token,
     /// What is declared; `None` before `welcome`.
     link: Option<Link>,
     /// What the agent's labels take of each series' room.
@@ -89,7 +93,7 @@ pub(super) struct Connection<S> {
 impl<S: AsyncRead + AsyncWrite> Connection<S> {
     /// A connection that begins with this `hello`. `sent` are the highest numbers that
     /// were ever pushed.
-    pub(super) fn new(stream: S, hello: &Hello, sent: Acked, now: Instant) -> Self {
+    pub(super) fn new(stream: S, hello: &Hello, token: Option<Secret>, sent: Acked, now: Instant) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         let mut out = Vec::new();
         encode(&ToAggregator::Hello(hello.clone()), &mut out);
@@ -101,6 +105,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             written: 0,
             pongs: 0,
             broken: None,
+            token: Token::new(token, hello),
             link: None,
             labels: protocol::cost::of_agent(hello),
             live_unacked_max: 0,
@@ -244,10 +249,13 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
                 self.pinged.take_if(|(id, _)| *id == pong.id);
                 Ok(Event::None)
             }
-            ToAgent::Challenge(_) => Err(Ended::new(
-                Failure::Auth,
-                "the aggregator asks for a proof of the token, which this version of the agent cannot give",
-            )),
+            ToAgent::Challenge(challenge) if self.link.is_none() => {
+                encode(&ToAggregator::Proof(self.token.prove(&challenge)?), &mut self.out);
+                Ok(Event::None)
+            }
+            ToAgent::Challenge(_) => {
+                Err(Ended::new(Failure::Protocol, "the aggregator asks for a token after it has welcomed"))
+            }
             ToAgent::Refuse(refuse) => Err(Ended {
                 failure: Failure::Refused(refuse.code),
                 reason: format!("refused, {}: {}", refuse.code.as_str(), clipped(&refuse.reason)),
@@ -285,7 +293,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         self.live_unacked_max = usize::try_from(limits.live_unacked.min(LIVE_UNACKED_MAX)).unwrap_or(1);
         self.late = Some(Late::new(welcome, self.interval, Instant::now()));
         telemetry.connected();
-        tracing::info!(aggregator = %clipped(&welcome.aggregator), "connected");
+        tracing::info!(aggregator = %clipped(&welcome.aggregator), token = self.token.outcome(), "connected");
         Ok(Event::Welcome(welcome.acked))
     }
 

@@ -64,6 +64,10 @@ pub(super) struct Stage {
 impl Stage {
     /// A stage and its uplink, with aggregators of these names.
     pub(super) fn new(hosts: &[&str], interval: &str) -> (Self, Uplink<InMemory>) {
+        Self::new_with(hosts, interval, &[])
+    }
+
+    fn new_with(hosts: &[&str], interval: &str, more: &[(&str, &str)]) -> (Self, Uplink<InMemory>) {
         START.set(Some(Instant::now()));
         STEP.set(0);
         let list: Vec<String> = hosts.iter().map(|host| format!("{host}:9401")).collect();
@@ -73,6 +77,7 @@ impl Stage {
             ("FLEETGAUGE_INTERVAL", interval),
             ("FLEETGAUGE_LABELS", "zone=a"),
         ];
+        let pairs = pairs.iter().chain(more).copied();
         let settings = Settings::resolve(&lifecycle::Settings::from_pairs(pairs).unwrap()).unwrap();
         let spool = Arc::new(Spool::in_memory(16 << 20, "5f2c", 1));
         let (mailbox, telemetry) = (Arc::new(Mailbox::new(spool)), Arc::new(Telemetry::new()));
@@ -84,7 +89,17 @@ impl Stage {
 
     /// Plays a scene while the uplink runs.
     pub(super) async fn play<F: Future<Output = ()>>(hosts: &[&str], interval: &str, scene: impl FnOnce(Self) -> F) {
-        let (stage, mut uplink) = Self::new(hosts, interval);
+        Self::play_with(hosts, interval, &[], scene).await;
+    }
+
+    /// The same, with more settings.
+    pub(super) async fn play_with<F: Future<Output = ()>>(
+        hosts: &[&str],
+        interval: &str,
+        more: &[(&str, &str)],
+        scene: impl FnOnce(Self) -> F,
+    ) {
+        let (stage, mut uplink) = Self::new_with(hosts, interval, more);
         tokio::select! {
             () = uplink.run() => {}
             () = scene(stage) => {}

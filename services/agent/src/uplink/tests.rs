@@ -207,7 +207,7 @@ async fn what_is_no_protocol_ends_the_connection_and_not_the_agent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_challenge_is_answered_by_leaving() {
+async fn without_a_token_a_challenge_is_answered_by_leaving() {
     Stage::play(&["up"], "5s", |mut stage| async move {
         let mut peer = stage.accept().await;
         peer.says(&ToAgent::Challenge(Challenge { nonce: "00".into() })).await;
@@ -368,4 +368,23 @@ async fn a_stop_waits_for_nobody() {
     uplink.farewell().await;
     assert!(start.elapsed() < Duration::from_secs(1), "a pipe that is full keeps nobody");
     drop(peer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_challenge_is_answered_by_a_proof_of_the_token() {
+    let token = [("FLEETGAUGE_TOKEN", "0123456789abcdef")];
+    Stage::play_with(&["up"], "5s", &token, |mut stage| async move {
+        let mut peer = stage.accept().await;
+        let ToAggregator::Hello(_) = peer.hears().await else { panic!("a hello comes first") };
+        peer.says(&ToAgent::Challenge(Challenge { nonce: "00112233445566778899aabbccddeeff".into() })).await;
+        let ToAggregator::Proof(proof) = peer.hears().await else { panic!("a proof is the answer") };
+        assert_eq!(proof.hmac, "11ba7bdb127b5954ed1a468b400a6ecac7b58f9cb780f7eda67745c6eca39a24");
+        peer.says(&welcome()).await;
+        stage.measure(&[1.0]);
+        peer.hears_push().await;
+        // Whoever has welcomed has nothing to ask any more.
+        peer.says(&ToAgent::Challenge(Challenge { nonce: "00112233445566778899aabbccddeeff".into() })).await;
+        peer.waits_until_left().await;
+    })
+    .await;
 }

@@ -2,20 +2,26 @@
 //! on request heads, so its filters are served from here, on a thread of their own.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use security::Stream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinSet;
 
-use super::crowd::Crowd;
+use super::crowd::{Activity, Crowd};
 use super::patient::Patient;
-use super::{Context, routes};
+use super::{Context, gate, routes};
 use crate::accept;
+use crate::access::Listener;
 use crate::stop::Stop;
 
 /// A request's head must be whole by then; also how long an idle connection is kept. A scraper
@@ -81,7 +87,7 @@ async fn serve(listener: TcpListener, context: Arc<Context>, mut stop: Stop) {
             context.shared.telemetry.http_connections.inc();
             let held = place.slot;
             tokio::select! {
-                () = connection(stream, &context, place.activity, stop) => {}
+                () = enter(stream, peer, &context, place.activity, stop) => {}
                 // An error means that nobody will ever need this place.
                 Ok(()) = place.leave => {}
             }
@@ -94,10 +100,35 @@ async fn serve(listener: TcpListener, context: Arc<Context>, mut stop: Stop) {
     let _cut_if_not = tokio::time::timeout(GRACE, rest).await;
 }
 
+/// The handshake, where there is one, and what is asked then.
+async fn enter(stream: TcpStream, peer: SocketAddr, context: &Arc<Context>, activity: Activity, stop: Stop) {
+    let entered = context.shared.access.enter(stream, peer, Listener::Http, stop.clone()).await;
+    if let Some((stream, has_certificate)) = entered {
+        connection(stream, (peer, has_certificate), context, activity, stop).await;
+    }
+}
+
 /// One connection, with any number of requests.
-async fn connection(stream: TcpStream, context: &Arc<Context>, activity: super::crowd::Activity, mut stop: Stop) {
+async fn connection(
+    stream: Stream,
+    (peer, has_certificate): (SocketAddr, bool),
+    context: &Arc<Context>,
+    activity: Activity,
+    mut stop: Stop,
+) {
     let filter = routes(Arc::clone(context), activity);
-    let service = TowerToHyperService::new(warp::service(filter));
+    let inner = TowerToHyperService::new(warp::service(filter));
+    let service = service_fn(|request: Request<Incoming>| {
+        let asked = (request.method(), request.uri().path(), request.headers());
+        let passed = gate::pass(&context.shared.access, peer, has_certificate, asked);
+        let answer = passed.map(|()| inner.call(request));
+        async move {
+            match answer {
+                Ok(answer) => answer.await,
+                Err(refused) => Ok(context.answered("refused", *refused)),
+            }
+        }
+    });
     let io = TokioIo::new(Patient::new(stream, WRITE_STALL_MAX));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

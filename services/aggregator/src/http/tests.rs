@@ -19,6 +19,7 @@ fn context(history: Option<Arc<History>>, telemetry: Arc<Telemetry>) -> Context 
     };
     let shared = Shared {
         fleet: Arc::new(Fleet::new(rules)),
+        access: Arc::new(crate::access::Access::open(telemetry.auth.clone())),
         name: "muninn".into(),
         buffers: Room::new(1000),
         text: Room::new(1000),

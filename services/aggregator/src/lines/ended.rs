@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// Why a connection ended. None but `Http` is the fault of a line: an error is answered,
+/// Why a connection ended. None but `Http`, `Tls` and `Unauthorized` is the fault of a line: an error is answered,
 /// and the connection goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
@@ -14,6 +14,10 @@ pub enum Ended {
     Idle,
     /// The client speaks HTTP.
     Http,
+    /// The client speaks TLS, which this port does not.
+    Tls,
+    /// The client showed a bad token, or none in time.
+    Unauthorized,
     /// The client takes nothing of its replies.
     Unread,
     /// A part of an answer was sent, and the rest could not be read from the history.
@@ -24,8 +28,8 @@ pub enum Ended {
 
 impl Ended {
     /// All reasons that `fleetgauge_line_closed_total` knows.
-    pub(crate) const REASONS: [&'static str; 8] =
-        ["closed", "failed", "idle", "http", "unread", "unfinished", "stopping", "refused"];
+    pub(crate) const REASONS: [&'static str; 10] =
+        ["closed", "failed", "idle", "http", "tls", "unauthorized", "unread", "unfinished", "stopping", "refused"];
 
     /// The `reason` label.
     #[must_use]
@@ -35,6 +39,8 @@ impl Ended {
             Self::Failed(_) => "failed",
             Self::Idle => "idle",
             Self::Http => "http",
+            Self::Tls => "tls",
+            Self::Unauthorized => "unauthorized",
             Self::Unread => "unread",
             Self::Unfinished => "unfinished",
             Self::Stopping => "stopping",

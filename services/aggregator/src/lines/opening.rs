@@ -7,6 +7,9 @@ use protocol::lines::Line;
 /// What the reply says to a sender of HTTP.
 pub(super) const NOT_HTTP: &str = "this is not HTTP";
 
+/// What it says to one of TLS.
+pub(super) const NOT_TLS: &str = "this port does not speak TLS: FLEETGAUGE_TLS=off speaks to it";
+
 /// How far the beginning of a connection was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Opening {
@@ -20,6 +23,11 @@ pub(super) enum Opening {
 }
 
 impl Opening {
+    /// Is this, which came first and is no whole line, the beginning of TLS? No request begins so.
+    pub(super) fn is_tls(self, rest: &[u8]) -> bool {
+        self == Self::Awaited && rest.first() == Some(&security::tls::FIRST_BYTE)
+    }
+
     /// Does this line, which is the next one, say that the sender speaks HTTP? No request of put or
     /// get looks so.
     pub(super) fn is_http(&mut self, line: &Line<'_>) -> bool {

@@ -1,8 +1,10 @@
 //! What was put, up to the next `get`: one batch for the history, one reply for each line.
 
 use protocol::lines::{Command, Line, LineSplitter, Lost, OK, WRONG_COMMAND, parse, write_error};
+use security::Denied;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::guard::{Guard, Shown};
 use super::opening::{NOT_HTTP, Opening};
 use super::wire::Wire;
 use super::{Ended, Lines};
@@ -20,11 +22,15 @@ pub(super) enum Next {
     Get(What),
     /// The client speaks HTTP.
     Http,
+    /// The client showed a token that is none.
+    Stranger(Denied),
 }
 
 /// What the reply to a line will be.
 #[derive(Debug, Clone, Copy)]
 enum Said {
+    /// `ok`: the token is good.
+    Shown,
     /// `ok`, once the batch is stored.
     Put,
     /// The next of [`Run::refused`].
@@ -33,11 +39,22 @@ enum Said {
     Error(LineError),
 }
 
+/// A line that is no command to be carried out.
+#[derive(Debug, Clone, Copy)]
+enum Judged {
+    /// A token that is good.
+    Shown,
+    Error(LineError),
+    /// A token that is none.
+    Stranger(Denied),
+}
+
 /// Lines that were taken and are not answered.
 #[derive(Debug)]
 pub(super) struct Run<'a> {
     lines: &'a Lines,
     opening: &'a mut Opening,
+    guard: &'a mut Guard,
     batch: Option<Batch<'a>>,
     /// A point that waits for the batch.
     first: Option<(String, f64, i64)>,
@@ -47,8 +64,8 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(lines: &'a Lines, opening: &'a mut Opening) -> Self {
-        Self { lines, opening, batch: None, first: None, said: Vec::new(), refused: Vec::new() }
+    pub(super) fn new(lines: &'a Lines, opening: &'a mut Opening, guard: &'a mut Guard) -> Self {
+        Self { lines, opening, guard, batch: None, first: None, said: Vec::new(), refused: Vec::new() }
     }
 
     /// Takes lines up to a `get`, and carries out what was put; replies are in line then. What is
@@ -68,19 +85,51 @@ impl<'a> Run<'a> {
                     continue;
                 }
                 (Next::Get(what), _) => Some(what),
-                (Next::Http, _) => {
-                    self.finish(wire).await?;
-                    let mut reply = Vec::new();
-                    write_error(&mut reply, NOT_HTTP);
-                    wire.queue(&reply).await?;
-                    wire.flush().await?;
-                    return Err(Ended::Http);
-                }
+                (Next::Http, _) => return self.end(wire, NOT_HTTP, Ended::Http).await,
+                (Next::Stranger(denied), _) => return self.end(wire, &denied.to_string(), Ended::Unauthorized).await,
                 (Next::Nothing | Next::Batch, _) => None,
             };
             self.finish(wire).await?;
             return Ok(what);
         }
+    }
+
+    /// Answers what was taken, says why there is no more, and ends the connection.
+    async fn end<IO>(self, wire: &mut Wire<'_, IO>, why: &str, ended: Ended) -> Result<Option<What>, Ended>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        self.finish(wire).await?;
+        let mut reply = Vec::new();
+        write_error(&mut reply, why);
+        wire.queue(&reply).await?;
+        wire.flush().await?;
+        Err(ended)
+    }
+
+    /// What this line is: a command that may be carried out, nothing, or something else.
+    fn command<'l>(&mut self, line: Line<'l>) -> Result<Option<Command<'l>>, Judged> {
+        let line = match line {
+            Line::Whole(line) => line,
+            Line::Lost(Lost::TooLong) => return Err(Judged::Error(LineError::TooLong)),
+            Line::Lost(Lost::NoRoom) => return Err(Judged::Error(LineError::NoRoom)),
+        };
+        let command = parse(line);
+        if matches!(command, Ok(None)) {
+            return Ok(None);
+        }
+        let access = self.lines.access();
+        match self.guard.look(access, line) {
+            Shown::Nothing => {}
+            Shown::Good => return Err(Judged::Shown),
+            Shown::Unauthorized => return Err(Judged::Error(LineError::Unauthorized)),
+            Shown::Bad(denied) => return Err(Judged::Stranger(denied)),
+        }
+        let command = command.map_err(|_| Judged::Error(LineError::WrongCommand))?;
+        if let Some(command) = &command {
+            self.guard.may(access, command).map_err(Judged::Error)?;
+        }
+        Ok(command)
     }
 
     fn take_lines(&mut self, splitter: &mut LineSplitter) -> Next {
@@ -89,18 +138,18 @@ impl<'a> Run<'a> {
             if self.opening.is_http(&line) {
                 return Next::Http;
             }
-            let command = match line {
-                Line::Whole(line) => parse(line).map_err(|_| LineError::WrongCommand),
-                Line::Lost(Lost::TooLong) => Err(LineError::TooLong),
-                Line::Lost(Lost::NoRoom) => Err(LineError::NoRoom),
-            };
-            let command = match command {
+            let command = match self.command(line) {
                 Ok(Some(command)) => command,
                 Ok(None) => continue,
-                Err(error) => {
+                Err(Judged::Shown) => {
+                    self.said.push(Said::Shown);
+                    continue;
+                }
+                Err(Judged::Error(error)) => {
                     self.said.push(Said::Error(error));
                     continue;
                 }
+                Err(Judged::Stranger(denied)) => return Next::Stranger(denied),
             };
             match command {
                 Command::Put { .. } => telemetry.put.inc(),
@@ -147,6 +196,7 @@ impl<'a> Run<'a> {
         for said in self.said {
             reply.clear();
             let failed = match said {
+                Said::Shown => None,
                 Said::Put => stored.as_ref().err().cloned(),
                 Said::Refused => refused.next(),
                 Said::Error(error) => {
@@ -173,6 +223,8 @@ fn write_line_error(reply: &mut Vec<u8>, error: LineError) {
             "no room for so long a line now: FLEETGAUGE_RECEIVE_BUFFER of the aggregator is full of lines that \
              are not whole, send it again later"
         }
+        LineError::Unauthorized => "unauthorized",
+        LineError::Forbidden => "this token is not for that: put needs the scope put, get the scope read",
         LineError::NoHistory => "this aggregator keeps no history: its FLEETGAUGE_DATA_DIR is not set",
         // Those that only the history knows have a text that says more.
         LineError::WrongCommand | LineError::NotStored | LineError::Unreadable | LineError::Busy => {

@@ -5,6 +5,7 @@ mod limits;
 mod model;
 mod pace;
 mod table;
+mod tokens;
 
 use std::panic::Location;
 
@@ -37,6 +38,15 @@ impl Inside {
         Self::with(1 << 20, Some(rules()))
     }
 
+    /// With a history, and these rules about who gets in.
+    fn with_access(rules: crate::access::Rules) -> Self {
+        let mut inside = Self::new();
+        let lines = Arc::get_mut(&mut inside.lines).unwrap();
+        let shared = Arc::get_mut(&mut lines.shared).unwrap();
+        shared.access = Arc::new(Access::new(rules, shared.telemetry.auth.clone()).unwrap());
+        inside
+    }
+
     fn without_history() -> Self {
         Self::with(1 << 20, None)
     }
@@ -55,6 +65,7 @@ impl Inside {
         let history = kept.map(open);
         let shared = Arc::new(link::Shared {
             fleet: Arc::new(Fleet::new(rules)),
+            access: Arc::new(crate::access::Access::open(telemetry.auth.clone())),
             name: "muninn".into(),
             buffers: Room::new(buffer),
             text: Room::new(1 << 20),

@@ -7,11 +7,13 @@ use std::time::Duration;
 use protocol::declare::check_hello;
 use protocol::frame::{Acked, Hello, Limits, RefuseCode, Welcome};
 use protocol::{AgentName, ToAgent, ToAggregator, VERSION, limits};
+use security::tls::FIRST_BYTE;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
 use super::admit;
 use super::ended::Ended;
+use super::entry::{self, Pass};
 use super::incumbent::{Incumbent, Life};
 use super::session::Session;
 use super::wire::Wire;
@@ -29,8 +31,9 @@ const NAME_RETRY: Duration = Duration::from_secs(5);
 /// How often a newcomer asks for a name that changes hands meanwhile.
 const ENTER_TRIES: usize = 4;
 
-/// Reads the `hello`, finds a seat, says `welcome`. Gives the clamped interval too, and in `claimed`
-/// the name that the `hello` said, however this ends.
+/// Reads the `hello`, lets in who may come, finds a seat, says `welcome`. Gives the clamped interval
+/// too, and what lets the agent stay; and in `claimed` the name that the `hello` said, however this
+/// ends.
 pub(super) async fn greet<IO>(
     wire: &mut Wire<'_, IO>,
     peer: SocketAddr,
@@ -38,17 +41,17 @@ pub(super) async fn greet<IO>(
     connection: Incumbent,
     mut stop: Stop,
     claimed: &mut Option<AgentName>,
-) -> Result<(Session, Duration), Ended>
+) -> Result<(Session, Duration, Pass), Ended>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
+    let until = Instant::now() + limits::HELLO_WITHIN;
     let mut handshake = admit::begin_handshake(shared)?;
     let hello = tokio::select! {
-        hello = read_hello(wire) => hello?,
+        hello = read_hello(wire, until) => hello?,
         () = handshake.displaced() => return Err(admit::displaced(shared)),
         () = stop.requested() => return Err(Ended::Stopping),
     };
-    drop(handshake);
     let (low, high) = hello.versions;
     if !(low..=high).contains(&VERSION) {
         let reason = format!("this aggregator speaks version {VERSION} of the link, the agent {low} to {high}");
@@ -56,6 +59,13 @@ where
     }
     let name = check_hello(&hello).map_err(Ended::from)?;
     *claimed = Some(name.clone());
+    let pass = tokio::select! {
+        pass = entry::admit(wire, peer, &hello, &shared.access, until) => pass?,
+        () = handshake.displaced() => return Err(admit::displaced(shared)),
+        () = stop.requested() => return Err(Ended::Stopping),
+    };
+    // Strangers take nothing of the fleet's turns.
+    drop(handshake);
     admit::admit(shared, &name)?;
     let interval = limits::clamp_interval(Duration::from_millis(hello.interval_ms));
     let newcomer = Newcomer {
@@ -93,18 +103,21 @@ where
     }
     shared.telemetry.limits.welcomed();
     tracing::info!(%peer, agent = %newcomer.name, interval_ms = hello.interval_ms, "agent connected");
-    Ok((session, interval))
+    Ok((session, interval, pass))
 }
 
-async fn read_hello<IO>(wire: &mut Wire<'_, IO>) -> Result<Hello, Ended>
+async fn read_hello<IO>(wire: &mut Wire<'_, IO>, until: Instant) -> Result<Hello, Ended>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let until = Instant::now() + limits::HELLO_WITHIN;
     loop {
         match wire.next_frame()? {
             Some(ToAggregator::Hello(hello)) => return Ok(hello),
             Some(_) => return Err(Ended::refused(RefuseCode::Unexpected, "the first frame must be hello".to_owned())),
+            None if wire.begins_with(FIRST_BYTE) => {
+                let reason = "this port does not speak TLS: FLEETGAUGE_TLS=off speaks to it".to_owned();
+                return Err(Ended::refused(RefuseCode::BadFrame, reason));
+            }
             None => {}
         }
         let filled = timeout_at(until, wire.fill()).await;

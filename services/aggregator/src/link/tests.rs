@@ -6,6 +6,7 @@ mod overload;
 mod pushes;
 mod quotas;
 mod refusals;
+mod tokens;
 mod vitals;
 
 use serde_json::{Value, json};
@@ -72,6 +73,7 @@ impl Inside {
         let (stopper, stop) = stop::pair();
         let shared = Arc::new(Shared {
             fleet: Arc::new(Fleet::new(rules)),
+            access: Arc::new(crate::access::Access::open(telemetry.auth.clone())),
             name: "muninn".into(),
             buffers: Room::new(buffer),
             text: Room::new(1 << 20),
@@ -82,6 +84,22 @@ impl Inside {
             telemetry,
         });
         Self { shared, stopper, stop }
+    }
+
+    /// The same with other rules about who gets in.
+    fn with_access(rules: crate::access::Rules) -> Self {
+        let mut inside = Self::new();
+        let shared = Arc::get_mut(&mut inside.shared).unwrap();
+        shared.access = Arc::new(Access::new(rules, shared.telemetry.auth.clone()).unwrap());
+        inside
+    }
+
+    /// The value of a metric.
+    fn metric(&self, series: &str) -> f64 {
+        let families = self.shared.telemetry.gather(crate::telemetry::Levels::default());
+        let text = prometheus::TextEncoder::new().encode_to_string(&families).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{series} ")));
+        line.unwrap_or_else(|| panic!("no {series}")).parse().unwrap()
     }
 
     /// A new connection.

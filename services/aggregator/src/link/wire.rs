@@ -88,6 +88,11 @@ where
         Ok(())
     }
 
+    /// Does what was received and is no whole line begin so?
+    pub(super) fn begins_with(&mut self, byte: u8) -> bool {
+        self.decoder.pending() > 0 && self.decoder.buffer().first() == Some(&byte)
+    }
+
     /// Waits for more bytes. Cancelling it loses none.
     pub(super) async fn fill(&mut self) -> Result<(), Ended> {
         self.keep_pace().await?;

@@ -25,10 +25,14 @@ pub enum LineError {
     Unreadable,
     /// Too many long answers were under way.
     Busy,
+    /// No good token was shown before it.
+    Unauthorized,
+    /// The token is for other things.
+    Forbidden,
 }
 
 impl LineError {
-    const ALL: [(Self, &'static str); 7] = [
+    const ALL: [(Self, &'static str); 9] = [
         (Self::WrongCommand, "wrong_command"),
         (Self::TooLong, "too_long"),
         (Self::NoRoom, "no_room"),
@@ -36,6 +40,8 @@ impl LineError {
         (Self::NotStored, "not_stored"),
         (Self::Unreadable, "unreadable"),
         (Self::Busy, "busy"),
+        (Self::Unauthorized, "unauthorized"),
+        (Self::Forbidden, "forbidden"),
     ];
 }
 

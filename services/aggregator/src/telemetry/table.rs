@@ -219,6 +219,34 @@ pub(super) const LINE_ERRORS: Metric = metric(
     &["reason"],
     "Lines of put/get that were answered with an error, by reason.",
 );
+pub(super) const AUTH_FAILURES: Metric = metric(
+    "fleetgauge_auth_failures_total",
+    "counter",
+    &["listener", "reason"],
+    "Attempts without a good token or certificate: missing, wrong, expired, scope (it is for other things), agent (it is for other names), certificate.",
+);
+pub(super) const TLS_HANDSHAKES: Metric = metric(
+    "fleetgauge_tls_handshakes_total",
+    "counter",
+    &["listener", "result"],
+    "TLS handshakes, by result: ok, plain (the client speaks no TLS), timeout, closed, certificate, failed.",
+);
+pub(super) const TLS_UNDER_WAY: Metric =
+    metric("fleetgauge_tls_handshakes_under_way", "gauge", &[], "TLS handshakes that are not over yet.");
+pub(super) const TOKENS: Metric =
+    metric("fleetgauge_tokens", "gauge", &[], "Tokens that hold; 0 where none is asked for.");
+pub(super) const CREDENTIALS_UP: Metric = metric(
+    "fleetgauge_credentials_up",
+    "gauge",
+    &["what"],
+    "Whether the files of tokens or certificates can be used; with 0 what they said before holds.",
+);
+pub(super) const CREDENTIALS_FAILED: Metric = metric(
+    "fleetgauge_credentials_read_failures_total",
+    "counter",
+    &["what"],
+    "Looks at the files of tokens or certificates that failed, one a second.",
+);
 pub(super) const HISTORY_UNSYNCED_ACKS: Metric = metric(
     "fleetgauge_history_unsynced_acks_total",
     "counter",
@@ -308,4 +336,10 @@ pub const TABLE: &[&Metric] = &[
     &limits::OVERLOAD,
     &limits::OVERLOAD_REFUSED,
     &limits::SHED,
+    &AUTH_FAILURES,
+    &TLS_HANDSHAKES,
+    &TLS_UNDER_WAY,
+    &TOKENS,
+    &CREDENTIALS_UP,
+    &CREDENTIALS_FAILED,
 ];

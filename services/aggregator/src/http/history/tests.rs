@@ -198,14 +198,16 @@ fn context(history: &Arc<History>) -> Arc<Context> {
         series_max: 1000,
         series_per_agent_max: 100,
     };
+    let telemetry = Arc::new(Telemetry::new(10).unwrap());
     let shared = crate::link::Shared {
+        access: Arc::new(crate::access::Access::open(telemetry.auth.clone())),
         fleet: Arc::new(crate::fleet::Fleet::new(rules)),
         name: "muninn".into(),
         buffers: crate::fleet::room::Room::new(1 << 20),
         text: crate::fleet::room::Room::new(1 << 20),
         warnings: crate::quota::Quota::new(0, Duration::from_secs(1)),
         limits: Default::default(),
-        telemetry: Arc::new(Telemetry::new(10).unwrap()),
+        telemetry,
         vitals: None,
         history: Some(Arc::clone(history)),
     };
