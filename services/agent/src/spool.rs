@@ -238,13 +238,17 @@ impl Spool {
     /// The end: what waits is on the disk when this is over, or given up. False when that took too
     /// long, or there is no disk.
     pub async fn finish(&self, within: Duration) -> bool {
-        let mut inner = self.shared.inner();
-        inner.is_stopped = true;
-        if !inner.has_keeper {
-            inner.store.give_up_all(Lost::Stopped);
+        let has_keeper = {
+            let mut inner = self.shared.inner();
+            inner.is_stopped = true;
+            if !inner.has_keeper {
+                inner.store.give_up_all(Lost::Stopped);
+            }
+            inner.has_keeper
+        };
+        if !has_keeper {
             return false;
         }
-        drop(inner);
         self.shared.work.notify_one();
         tokio::time::timeout(within, self.shared.ended.notified()).await.is_ok()
     }
