@@ -235,20 +235,18 @@ impl Spool {
         self.shared.inner().store.status(now)
     }
 
-    /// No more is taken in. Is there somebody who writes down what waits?
-    fn stop(&self) -> bool {
-        let mut inner = self.shared.inner();
-        inner.is_stopped = true;
-        if !inner.has_keeper {
-            inner.store.give_up_all(Lost::Stopped);
-        }
-        inner.has_keeper
-    }
-
     /// The end: what waits is on the disk when this is over, or given up. False when that took too
     /// long, or there is no disk.
     pub async fn finish(&self, within: Duration) -> bool {
-        if !self.stop() {
+        let has_keeper = {
+            let mut inner = self.shared.inner();
+            inner.is_stopped = true;
+            if !inner.has_keeper {
+                inner.store.give_up_all(Lost::Stopped);
+            }
+            inner.has_keeper
+        };
+        if !has_keeper {
             return false;
         }
         self.shared.work.notify_one();

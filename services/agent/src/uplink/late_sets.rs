@@ -2,10 +2,11 @@
 //! declared beside those, under the same name, in the room that they leave, and only for a while:
 //! whenever a live set changes, they go first.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use protocol::encode;
-use protocol::frame::{End, Failed, Push, Retire, ToAggregator};
+use protocol::frame::{End, Failed, Push, Retire, Series, ToAggregator};
 use protocol::split::{declare_lines, values_lines};
 
 use super::guest::{self, is_clash};
@@ -103,10 +104,12 @@ impl Link {
 
     fn find_or_declare(&mut self, kept: &Kept, out: &mut Vec<u8>) -> Option<Said> {
         let is_guest = &*kept.set == guest::SET;
+        // The agent's own sets may share a family, but no series; of what others choose not even that.
+        let clash = if is_guest { is_clash } else { is_shared };
         let clashes = |layout: &Layout| {
-            let live = self.live().any(|(name, other)| name != &*kept.set && is_clash(layout, other));
+            let live = self.live().any(|(name, other)| name != &*kept.set && clash(layout, other));
             let late = self.late.declared.iter();
-            live || late.filter(|set| set.name != kept.set).any(|set| is_clash(layout, &set.layout))
+            live || late.filter(|set| set.name != kept.set).any(|set| clash(layout, &set.layout))
         };
         let (layout, left) = if is_guest && clashes(&kept.layout) {
             // Others choose these names: what others have is left out, as it is in live pushes.
@@ -136,4 +139,23 @@ impl Link {
         self.late.declared.push(LateSet { name: Arc::clone(&kept.set), number, layout });
         Some(Said { number, left })
     }
+}
+
+/// Is there a series that stands in both?
+fn is_shared(some: &Layout, other: &Layout) -> bool {
+    let shared = some.families().iter().filter_map(|family| {
+        let same = other.families().iter().find(|other| other.name == family.name)?;
+        Some((family, same))
+    });
+    shared.into_iter().any(|(family, same)| {
+        let known: HashSet<_> = same.series.iter().map(key).collect();
+        family.series.iter().any(|series| known.contains(&key(series)))
+    })
+}
+
+/// Labels in another order make no other series.
+fn key(series: &Series) -> (&str, Vec<(&str, &str)>) {
+    let mut labels: Vec<(&str, &str)> = series.labels.iter().collect();
+    labels.sort_unstable();
+    (&series.suffix, labels)
 }
