@@ -49,6 +49,7 @@ impl Aggregator {
                 ("FLEETGAUGE_LOG_FORMAT", "json".to_owned()),
                 // Its agents push as fast as it goes, which nobody else may.
                 ("FLEETGAUGE_LIMITS", "count".to_owned()),
+                ("FLEETGAUGE_MAX_WELCOMES", "1000000".to_owned()),
             ];
             let (service, [http, link, line]) = Service::start(&binary, &[], &variables, listening)?;
             let target = Target { link, http, pid: Some(service.pid()) };

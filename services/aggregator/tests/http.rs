@@ -222,6 +222,44 @@ async fn a_reader_that_stops_holds_no_more_than_its_slot() {
     }
 }
 
+/// All of 127.0.0.0/8 is this host, on Linux.
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn readers_that_stop_leave_room_for_who_comes_from_elsewhere() {
+    let running = start(&[]).await;
+    let _agent = running.agent("huginn", 100_000).await;
+    let mut stuck = Vec::new();
+    for _ in 0..10 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut reader = socket.connect(running.http).await.unwrap();
+        reader.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        stuck.push(reader);
+    }
+    // Three of the four places are theirs, and no more.
+    for reader in stuck.iter_mut().take(3) {
+        reader.read_exact(&mut [0; 100]).await.unwrap();
+    }
+    for _ in 0..3 {
+        assert_eq!(running.get("/metrics", "").await.status, 200);
+    }
+    for reader in stuck.iter_mut().skip(3) {
+        let mut head = [0; 12];
+        reader.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 503", "they waited for a place in vain");
+    }
+    // Those that stopped are given up after 10 s.
+    let until = Instant::now() + Duration::from_secs(30);
+    let open = async || {
+        let page = running.get("/metrics", "").await.text();
+        let open = page.lines().find_map(|line| line.strip_prefix("fleetgauge_http_connections "));
+        open.unwrap().parse::<u32>().unwrap()
+    };
+    while open().await > 8 {
+        assert!(Instant::now() < until, "who stops is given up");
+    }
+}
+
 #[tokio::test]
 async fn a_stop_does_not_wait_for_anybody() {
     let mut running = start(&[]).await;
