@@ -79,7 +79,7 @@ impl Import {
         let done = runtime.block_on(async {
             let began = Instant::now();
             let window = Window { lines: self.window as usize, ..Window::default() };
-            let pipeline = Pipeline::connect(&target.address, target.timeout, window).await;
+            let pipeline = Pipeline::connect(target.server.clone(), target.timeout, window).await;
             let pipeline = pipeline.map_err(|error| target.failed(&error))?;
             let mut upload = Upload::new(self.name(), pipeline, from, self.max_errors, progress).keeping(position);
             let mut batches = source.read(from.place, latest).map_err(cannot_read)?;

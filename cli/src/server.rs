@@ -1,5 +1,6 @@
 //! Which server the verbs speak to, and what is said when that does not work.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use clap::Args;
 use client::ClientError;
 use client::blocking::Client;
 use lifecycle::{Settings, SettingsError, exit};
+use security::Shown;
 
 /// The options that every verb has which speaks to a server.
 #[derive(Args)]
@@ -17,25 +19,55 @@ pub(crate) struct Server {
     /// How long to wait for a connection, and for an answer in which nothing moves.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     timeout: Duration,
+    /// File whose first line is the token to show; without it FLEETGAUGE_TOKEN_FILE or FLEETGAUGE_TOKEN.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Speak TLS to the server, as FLEETGAUGE_TLS=on does.
+    #[arg(long)]
+    tls: bool,
+    /// PEM file with the CAs that the server's certificate may come from; with it --tls. Without it
+    /// FLEETGAUGE_TLS_CA_FILE, without that those of the system.
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
 }
 
 /// A server that was chosen.
 pub(crate) struct Target {
     pub(crate) address: String,
+    pub(crate) server: client::Server,
     pub(crate) timeout: Duration,
 }
 
 impl Server {
     /// The server to speak to. Wrong settings are said here.
     pub(crate) fn resolve(&self) -> Result<Target, ExitCode> {
-        let address = self.address().map_err(|error| exit::because(exit::SETTINGS, error))?;
-        Ok(Target { address, timeout: self.timeout })
+        let wrong = |error: SettingsError| exit::because(exit::SETTINGS, error);
+        // Read in any case: a name that is misspelt is never passed over.
+        let mut settings = Settings::from_environment().map_err(wrong)?;
+        if self.tls || self.tls_ca.is_some() {
+            settings = settings.with("FLEETGAUGE_TLS", "on");
+        }
+        if let Some(ca) = &self.tls_ca {
+            settings = settings.with("FLEETGAUGE_TLS_CA_FILE", &ca.to_string_lossy());
+        }
+        let address = self.address(&settings).map_err(wrong)?;
+        let mut server = client::Server::new(&*address);
+        let shown = match &self.token_file {
+            Some(path) => Shown::File(path.clone()),
+            None => security::settings::shown(&settings).map_err(wrong)?,
+        };
+        let unusable = |why: String| exit::because(exit::SETTINGS, why);
+        if let Some(token) = shown.read().map_err(unusable)? {
+            server = server.with_token(token);
+        }
+        if let Some(tls) = security::settings::client(&settings).map_err(wrong)? {
+            server = server.with_tls(tls.load().map_err(unusable)?);
+        }
+        Ok(Target { address, server, timeout: self.timeout })
     }
 
-    fn address(&self) -> Result<String, SettingsError> {
+    fn address(&self, settings: &Settings) -> Result<String, SettingsError> {
         const NAME: &str = "FLEETGAUGE_SERVER";
-        // Read in any case: a name that is misspelt is never passed over.
-        let settings = Settings::from_environment()?;
         match &self.server {
             Some(address) => Ok(address.clone()),
             None => host_and_port(&settings.text(NAME)?).map_err(|why| settings.bad(NAME, &why)),
@@ -46,7 +78,7 @@ impl Server {
 impl Target {
     /// Connects; what is wrong is said here.
     pub(crate) fn connect(&self) -> Result<Client, ExitCode> {
-        Client::connect(&self.address, self.timeout).map_err(|error| self.failed(&error))
+        Client::connect(self.server.clone(), self.timeout).map_err(|error| self.failed(&error))
     }
 
     /// Says what happened, where, and what to do about it; gives the code to end with.
@@ -59,7 +91,9 @@ impl Target {
     pub(crate) fn explain(&self, error: &ClientError) -> (u8, String) {
         let address = &self.address;
         let code = match error {
-            ClientError::Error(_) | ClientError::Protocol(_) | ClientError::TooMuch(_) => exit::FAILED,
+            ClientError::Error(_) | ClientError::Token(_) | ClientError::Protocol(_) | ClientError::TooMuch(_) => {
+                exit::FAILED
+            }
             ClientError::Timeout(_) | ClientError::Lost(_) | ClientError::Connect { .. } => exit::UNREACHABLE,
             ClientError::Key(_) => exit::USAGE,
         };
@@ -73,7 +107,12 @@ impl Target {
             }
             ClientError::Lost(_) => format!("{address}: {error}; is it being restarted?"),
             ClientError::Key(_) => error.to_string(),
-            ClientError::Error(_) | ClientError::TooMuch(_) => format!("{address}: {error}"),
+            ClientError::Error(text) if text == "unauthorized" => {
+                format!(
+                    "{address}: this server wants a token: --token-file FILE, FLEETGAUGE_TOKEN_FILE or FLEETGAUGE_TOKEN"
+                )
+            }
+            ClientError::Error(_) | ClientError::Token(_) | ClientError::TooMuch(_) => format!("{address}: {error}"),
         };
         (code, sentence)
     }

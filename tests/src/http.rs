@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::{HeaderMap, Request};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// No answer takes longer.
@@ -58,7 +59,28 @@ pub async fn get(addr: SocketAddr, path: &str, headers: &[(&str, &str)]) -> io::
 }
 
 async fn exchange(addr: SocketAddr, path: &str, headers: &[(&str, &str)]) -> io::Result<Reply> {
-    let stream = TcpStream::connect(addr).await?;
+    exchange_on(TcpStream::connect(addr).await?, addr, path, headers).await
+}
+
+/// Asks for `path` on a connection that is made already, with TLS perhaps.
+///
+/// # Errors
+/// When the answer is cut off or takes too long.
+pub async fn get_on(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    addr: SocketAddr,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> io::Result<Reply> {
+    tokio::time::timeout(LIMIT, exchange_on(stream, addr, path, headers)).await?
+}
+
+async fn exchange_on(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    addr: SocketAddr,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> io::Result<Reply> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     // Ends by itself when the sender is dropped; what goes wrong there shows in the answer.

@@ -8,7 +8,7 @@ use tests::Hub;
 const WITHIN: Duration = Duration::from_secs(10);
 
 async fn client(hub: &Hub) -> Client {
-    Client::connect(&hub.line().to_string(), WITHIN).await.expect("the hub listens")
+    Client::connect(hub.line().to_string(), WITHIN).await.expect("the hub listens")
 }
 
 fn points(points: &[(i64, f64)]) -> Vec<Point> {

@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 
 use crate::error::ClientError;
 use crate::reply::{Point, Row};
+use crate::server::Server;
 
 /// [`crate::Client`] with calls that wait.
 ///
@@ -44,9 +45,11 @@ impl Client {
     ///
     /// # Panics
     /// In async code.
-    pub fn connect(address: &str, timeout: Duration) -> Result<Self, ClientError> {
-        let runtime = Waits::new().map_err(|source| ClientError::Connect { address: address.to_owned(), source })?;
-        let inner = runtime.on(crate::Client::connect(address, timeout))?;
+    pub fn connect(server: impl Into<Server>, timeout: Duration) -> Result<Self, ClientError> {
+        let server = server.into();
+        let runtime =
+            Waits::new().map_err(|source| ClientError::Connect { address: server.address.clone(), source })?;
+        let inner = runtime.on(crate::Client::connect(server, timeout))?;
         Ok(Self { inner, runtime })
     }
 

@@ -9,6 +9,7 @@ use crate::command::{encode_get, encode_put};
 use crate::connection::{Connection, Waiting};
 use crate::error::ClientError;
 use crate::reply::{Event, Point, Row, Violation};
+use crate::server::Server;
 
 /// What [`Client::get`] keeps of one answer unless told otherwise: 512 MiB, about 16 million points.
 pub const COLLECT_BYTES_MAX: usize = 512 << 20;
@@ -24,7 +25,7 @@ const KEY_BYTES: usize = 128;
 /// call. A call that is dropped before it is done drops its connection too.
 #[derive(Debug)]
 pub struct Client {
-    address: String,
+    server: Server,
     timeout: Duration,
     collect_bytes_max: usize,
     /// None: the next call connects. Never here while a command waits for its reply.
@@ -32,10 +33,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to `host:port`. Every call may take as long as `timeout`, with connecting.
+    /// Connects to a `host:port`, or to a [`Server`]. Every call may take as long as `timeout`, with
+    /// connecting.
     ///
     /// # Errors
-    /// [`ClientError::Connect`].
+    /// [`ClientError::Connect`]; with a token any that an answer may have.
     ///
     /// # Examples
     /// ```
@@ -55,14 +57,10 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn connect(address: &str, timeout: Duration) -> Result<Self, ClientError> {
-        let connection = Connection::open(address, Waiting::begin(timeout).deadline()).await?;
-        Ok(Self {
-            address: address.to_owned(),
-            timeout,
-            collect_bytes_max: COLLECT_BYTES_MAX,
-            connection: Some(connection),
-        })
+    pub async fn connect(server: impl Into<Server>, timeout: Duration) -> Result<Self, ClientError> {
+        let server = server.into();
+        let connection = Connection::open(&server, Waiting::begin(timeout)).await?;
+        Ok(Self { server, timeout, collect_bytes_max: COLLECT_BYTES_MAX, connection: Some(connection) })
     }
 
     /// Changes how much memory one [`get`](Self::get) may take, in bytes.
@@ -205,7 +203,7 @@ impl Client {
         {
             return Ok(connection);
         }
-        Connection::open(&self.address, waiting.deadline()).await
+        Connection::open(&self.server, waiting).await
     }
 }
 

@@ -17,6 +17,9 @@ pub enum ClientError {
     /// The server answered with an error. Control characters in its text are left as they came.
     #[error("the server answered with an error: {}", said(.0))]
     Error(String),
+    /// The server does not take the token; its text says why.
+    #[error("the server does not take the token: {}", said(.0))]
+    Token(String),
     /// The server said what the protocol does not have: it is broken, or something else listens
     /// there.
     #[error("the server does not speak the put/get protocol: {0}")]

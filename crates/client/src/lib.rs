@@ -42,7 +42,12 @@
 //! [`reply::ROW_BYTES_MAX`], an error's text [`reply::ERROR_BYTES_MAX`], and what [`Client::get`]
 //! collects [`COLLECT_BYTES_MAX`], which can be changed; [`Client::get_each`] collects nothing.
 //!
-//! This crate uses tokio and no other part of FleetGauge. It reads no environment, writes no log and
+//! # Tokens and TLS
+//!
+//! Every `connect` takes a `host:port` or a [`Server`], which can have a token to show and speak TLS. The
+//! feature `tls`, on by default, is needed for the second.
+//!
+//! This crate uses tokio and, of FleetGauge, only `security`. It reads no environment, writes no log and
 //! starts no threads, but for the look-up of a server's name.
 
 pub mod blocking;
@@ -53,9 +58,11 @@ mod connection;
 mod error;
 mod pipeline;
 pub mod reply;
+mod server;
 
 pub use client::{COLLECT_BYTES_MAX, Client};
 pub use command::{KEY_BYTES_MAX, KeyError, check_put_key, encode_get, encode_put};
 pub use error::ClientError;
 pub use pipeline::{Pipeline, Refusal, Window};
 pub use reply::{Point, Row};
+pub use server::{BadSecret, ClientTls, Connector, Secret, Server, TlsError};

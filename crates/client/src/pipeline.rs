@@ -8,13 +8,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use security::Stream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use crate::command::encode_put;
 use crate::connection::{PIECE_BYTES, Waiting, open};
 use crate::error::ClientError;
 use crate::reply::{Decoder, Event, Violation};
+use crate::server::Server;
 
 /// How much may be on its way unanswered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +78,7 @@ const REFUSALS_MAX: usize = 10_000;
 #[derive(Debug)]
 pub struct Pipeline {
     /// None once it is over.
-    stream: Option<TcpStream>,
+    stream: Option<(ReadHalf<Stream>, WriteHalf<Stream>)>,
     timeout: Duration,
     window: Window,
     decoder: Decoder,
@@ -94,15 +95,15 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Connects to `host:port`. The timeout is for connecting, and later for each wait in which
+    /// Connects to a `host:port`, or to a [`Server`]. The timeout is for connecting, and later for each wait in which
     /// nothing moves.
     ///
     /// # Errors
     /// [`ClientError::Connect`].
-    pub async fn connect(address: &str, timeout: Duration, window: Window) -> Result<Self, ClientError> {
-        let stream = open(address, Waiting::begin(timeout).deadline()).await?;
+    pub async fn connect(server: impl Into<Server>, timeout: Duration, window: Window) -> Result<Self, ClientError> {
+        let stream = open(&server.into(), Waiting::begin(timeout)).await?;
         Ok(Self {
-            stream: Some(stream),
+            stream: Some(tokio::io::split(stream)),
             timeout,
             window: Window { lines: window.lines.max(1), ..window },
             decoder: Decoder::new(),
@@ -222,8 +223,7 @@ impl Pipeline {
 
     /// Waits until bytes went either way.
     async fn step(&mut self, waiting: Waiting) -> Result<(), ClientError> {
-        let stream = self.stream.as_mut().ok_or(ClientError::Lost(None))?;
-        let (mut reader, mut writer) = stream.split();
+        let (reader, writer) = self.stream.as_mut().ok_or(ClientError::Lost(None))?;
         let rest = self.out.get(self.written..).unwrap_or_default();
         tokio::select! {
             read = reader.read(&mut self.piece) => {

@@ -94,6 +94,14 @@ impl Settings {
         }
     }
 
+    /// The same with a setting as if the user had set it, for what an option of a command says.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: &str) -> Self {
+        debug_assert!(TABLE.iter().any(|known| known.name == name), "{name} is in the table");
+        self.given.insert(name, value.to_owned());
+        self
+    }
+
     /// Another default for a setting, for a program that embeds a service.
     #[must_use]
     pub fn with_default(mut self, name: &'static str, value: &str) -> Self {

@@ -60,8 +60,6 @@ pub struct Context {
     buffers: Buffers,
     /// Who reads the history.
     readers: Readers,
-    /// May anybody change something? Only where there are tokens to say who.
-    admin_allowed: bool,
 }
 
 /// So many answers at the same time.
@@ -106,15 +104,7 @@ impl Context {
     pub fn new(shared: Arc<Shared>, scrapes_max: usize) -> Self {
         let own = Own::new(shared.fleet.families_shared(), &shared.telemetry.gather(Levels::default()));
         let (fleet_slots, agent_slots) = (Shares::new(scrapes_max), Shares::new(AGENT_PAGES_MAX));
-        Self {
-            shared,
-            own,
-            fleet_slots,
-            agent_slots,
-            buffers: Buffers::default(),
-            readers: Readers::new(),
-            admin_allowed: false,
-        }
+        Self { shared, own, fleet_slots, agent_slots, buffers: Buffers::default(), readers: Readers::new() }
     }
 
     fn answered(&self, path: &'static str, reply: Reply) -> Reply {

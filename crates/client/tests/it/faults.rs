@@ -179,7 +179,7 @@ async fn nobody_there() {
 async fn a_server_that_comes_back_is_found() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let mut client = Client::connect(&address.to_string(), LONG).await.unwrap();
+    let mut client = Client::connect(address.to_string(), LONG).await.unwrap();
     let (stream, _) = listener.accept().await.unwrap();
     drop((stream, listener));
     let error = client.put("k", 1.0, Some(7)).await.unwrap_err();

@@ -5,5 +5,6 @@ mod faults;
 #[path = "../support/line_server.rs"]
 mod line_server;
 mod scripted;
+mod tokens;
 mod uploads;
 mod verbs;

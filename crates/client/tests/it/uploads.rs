@@ -95,7 +95,7 @@ async fn what_was_answered_before_the_end_is_known() {
 
 #[tokio::test]
 async fn keys_that_cannot_be_sent_have_no_number() {
-    let mut upload = Pipeline::connect(&line_server::start().to_string(), TIMEOUT, Window::default()).await.unwrap();
+    let mut upload = Pipeline::connect(line_server::start().to_string(), TIMEOUT, Window::default()).await.unwrap();
     upload.put("k", 1.0, 1).await.unwrap();
     assert!(matches!(upload.put("a b", 1.0, 2).await, Err(ClientError::Key(_))));
     upload.put("k", 1.0, 3).await.unwrap();

@@ -88,7 +88,7 @@ async fn a_long_answer_can_be_read_row_by_row_and_left() {
 
 #[test]
 fn the_blocking_client_has_the_same_verbs() {
-    let mut client = blocking::Client::connect(&line_server::start().to_string(), TIMEOUT).unwrap();
+    let mut client = blocking::Client::connect(line_server::start().to_string(), TIMEOUT).unwrap();
     client.put("k", 2.0, Some(2)).unwrap();
     client.put("k", f64::NEG_INFINITY, Some(1)).unwrap();
     client.put("k", 3.0, Some(2)).unwrap();
