@@ -145,7 +145,7 @@ impl HostAgent {
         };
         Ok(Moment {
             acked: counter("fleetgauge_push_total", "result=\"acked\"")?,
-            dropped: counter("fleetgauge_push_total", "result=\"dropped\"")?,
+            dropped: counter("fleetgauge_push_total", "result=\"spooled\"")?,
             bytes: counter("fleetgauge_push_bytes_total", "")?,
             cpu,
             threads,

@@ -236,7 +236,7 @@ fn by_collector(page: &str) -> BTreeMap<String, String> {
 }
 
 fn is_about_itself(name: &str) -> bool {
-    ["fleetgauge_push_", "fleetgauge_collector_", "process_", "node_exporter_", "node_scrape_"]
+    ["fleetgauge_push_", "fleetgauge_spool_", "fleetgauge_collector_", "process_", "node_exporter_", "node_scrape_"]
         .iter()
         .any(|prefix| name.starts_with(prefix))
 }

@@ -1,7 +1,7 @@
 //! An agent: measures a host, keeps one connection to an aggregator, and pushes.
 //!
 //! The data goes one way: [`collect`] (one file a reading) → [`measurement`] → [`mailbox`] (the
-//! newest one waits; the place of a spool) → `uplink` → the wire. Collecting has threads of its
+//! newest one waits) → `uplink` → the wire; what cannot be sent at once waits in the [`spool`]. Collecting has threads of its
 //! own, because a system call may hang for ever; the uplink is one task. Nothing here is global:
 //! several agents run in one process.
 

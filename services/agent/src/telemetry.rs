@@ -190,7 +190,7 @@ impl Telemetry {
             late: counters(
                 &registry,
                 "fleetgauge_push_late_total",
-                "Pushes of the late stream, by what became of them: sent (again counts again), acked, or safe, because the aggregator had them already.",
+                "Late pushes, by what became of them: sent (each time), acked, or safe: the aggregator had them.",
                 &["result"],
             ),
             ack_seconds: histogram(

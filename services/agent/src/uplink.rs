@@ -3,21 +3,6 @@
 //! Only this module opens sockets (`connect`) and speaks on them (`connection`). What is to be
 //! said on a connection (`link`) and where to go next (`route`) is decided by pure code.
 
-/// Of what goes on the log is told once an hour.
-fn is_to_be_told<K>(told: Entry<'_, K, Instant>, now: Instant) -> bool {
-    match told {
-        Entry::Vacant(never) => {
-            never.insert(now);
-            true
-        }
-        Entry::Occupied(mut then) if now.saturating_duration_since(*then.get()) >= TELL_EVERY => {
-            then.insert(now);
-            true
-        }
-        Entry::Occupied(_) => false,
-    }
-}
-
 #[cfg(test)]
 mod account_tests;
 mod connect;
@@ -28,6 +13,7 @@ mod late_sets;
 #[cfg(test)]
 mod late_tests;
 mod link;
+mod pushes;
 mod room;
 mod route;
 #[cfg(test)]
@@ -36,13 +22,12 @@ mod stage;
 mod tests;
 mod token;
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::VERSION;
-use protocol::frame::{Acked, Hello, RefuseCode};
+use protocol::frame::{Acked, Hello};
 use protocol::limits::{grace_after_close, silence_after};
 use tokio::time::{Instant, sleep_until};
 
@@ -50,7 +35,6 @@ use crate::clock::Moment;
 use crate::mailbox::Mailbox;
 use crate::measurement::Measurement;
 use crate::settings::Settings;
-use crate::spool::{Lost, Next};
 use crate::telemetry::{Failure, Spooled, Telemetry};
 
 pub(crate) use connect::{Connect, TcpConnect};
@@ -59,14 +43,8 @@ use route::Route;
 
 /// How long a clean stop may take: the stop of a process has a second for everything.
 const FAREWELL_WITHIN: Duration = Duration::from_millis(400);
-/// Most pushes of lost connections of which the next aggregator is asked whether it has them.
-const DOUBTFUL_MAX: usize = 16;
-/// How often in a row a late push may be under way when the agent is refused.
-const REFUSALS_MAX: u32 = 3;
 /// Most different reasons that the log remembers as told.
 const TOLD_MAX: usize = 100;
-/// What goes on for long is told again after this: logs are rotated.
-const TELL_EVERY: Duration = Duration::from_secs(3600);
 
 /// How a connection, or the attempt at one, ended.
 #[derive(Debug)]
@@ -247,106 +225,6 @@ impl<C: Connect> Uplink<C> {
         }
     }
 
-    /// Pushes the newest measurement, if there is one that is fresh and it may be pushed.
-    fn push(&mut self) {
-        let Some(connection) = self.connection.as_mut().filter(|connection| connection.may_push()) else { return };
-        let Some(measurement) = self.mailbox.take() else { return };
-        let now = (self.now)();
-        if measurement.taken.is_none_or(|taken| taken.age_at(now) > connection.stale_after()) {
-            self.mailbox.keep(measurement);
-            self.telemetry.spooled(Spooled::Stale);
-            return;
-        }
-        let waiting = self.mailbox.spool().status(now);
-        for unsent in connection.push(&measurement, now, &waiting, Instant::now()) {
-            self.telemetry.series_dropped(unsent.set, unsent.why, unsent.series);
-            if is_to_be_told(self.told_unsent.entry((unsent.set, unsent.why)), Instant::now()) {
-                let (set, family, series, why) = (unsent.set, &unsent.family, unsent.series, unsent.why);
-                tracing::warn!(set, family, series, why, "{}", unsent.sentence());
-            }
-        }
-        self.sent = self.sent.max(measurement.seq);
-        self.kept.push_back(measurement);
-    }
-
-    /// Pushes what waits in the spool, if it is time for it and nothing live waits; else notes when
-    /// it is.
-    fn push_late(&mut self) {
-        self.late_due = None;
-        let Some(connection) = &mut self.connection else { return };
-        let Some(due) = connection.late_due().filter(|_| !self.mailbox.is_waiting() || !connection.may_push()) else {
-            return;
-        };
-        let spool = self.mailbox.spool();
-        if due > Instant::now() {
-            self.late_due = Some(due).filter(|_| spool.is_more(connection.late_after()));
-            return;
-        }
-        let Next::Push(push) = spool.next(connection.late_after()) else { return };
-        let now = (self.now)();
-        let refused = connection.push_late(&push, spool.measured_ms(&push, now), now, Instant::now());
-        spool.lose(Lost::Refused, refused);
-        self.telemetry.late_sent();
-    }
-
-    /// Takes what the aggregator said.
-    fn take(&mut self, event: Event) {
-        match event {
-            Event::None => {}
-            Event::Welcome(acked) => {
-                self.mailbox.spool().acked(acked.late);
-                for (late, _) in self.doubtful.drain(..).filter(|(_, live)| *live <= acked.live) {
-                    self.mailbox.spool().safe(late);
-                    self.telemetry.late_safe();
-                }
-                self.mailbox.pace.ask();
-            }
-            Event::Live { seq, is_first } => {
-                while let Some(safe) = self.kept.pop_front_if(|kept| kept.seq <= seq) {
-                    self.mailbox.give_back(safe);
-                }
-                if is_first {
-                    self.route.works();
-                    self.told.clear();
-                }
-                if let Some(path) = &self.settings.heartbeat {
-                    crate::health::beat(path, &mut self.told);
-                }
-            }
-            Event::Late(seq) => {
-                self.mailbox.spool().acked(seq);
-                self.suspect = None;
-            }
-        }
-    }
-
-    /// What was under way is in doubt: it waits in the spool until somebody says that he has it.
-    fn keep_unacked(&mut self, why: Spooled) {
-        while let Some(kept) = self.kept.pop_front() {
-            let live = kept.seq;
-            self.telemetry.spooled(why);
-            self.doubtful.extend(self.mailbox.keep(kept).map(|late| (late, live)));
-        }
-        // More than one connection may be lost before one is welcomed, but each had few under way.
-        let much = self.doubtful.len().saturating_sub(DOUBTFUL_MAX);
-        self.doubtful.drain(..much);
-    }
-
-    /// An aggregator that refuses the agent each time while the same late push is under way may mean
-    /// that push. It must not keep away what is measured now.
-    fn suspect(&mut self, failure: Failure, first: Option<u64>) {
-        let Some(first) = first.filter(|_| matches!(failure, Failure::Refused(code) if is_about_content(code))) else {
-            return;
-        };
-        let before = self.suspect.take().filter(|(seq, _)| *seq == first).map_or(0, |(_, times)| times);
-        if before + 1 < REFUSALS_MAX {
-            self.suspect = Some((first, before + 1));
-        } else {
-            tracing::warn!(seq = first, "a push of the spool is refused again and again, it is given up");
-            self.mailbox.spool().give_up(first, Lost::Refused);
-        }
-    }
-
     /// Writes down how a connection ended, and lets go of it.
     fn close(&mut self, target: usize, ended: &Ended) {
         let now = Instant::now();
@@ -411,21 +289,6 @@ impl<C: Connect> Uplink<C> {
             tracing::info!(pushes = waiting.records, is_kept, "what waits in the spool");
         }
     }
-}
-
-/// Is it what was said that was refused, and not who said it or when?
-fn is_about_content(code: RefuseCode) -> bool {
-    use RefuseCode as Code;
-    !matches!(
-        code,
-        Code::Version
-            | Code::NameInUse
-            | Code::Superseded
-            | Code::Overloaded
-            | Code::Auth
-            | Code::Silent
-            | Code::TooSlow
-    )
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::store::Store;
 use crate::clock::Moment;
 use crate::collect::batch::Batch;
 
@@ -90,11 +91,37 @@ impl Status {
     }
 }
 
+impl Store {
+    /// All of it in numbers.
+    pub(super) fn status(&self, now: Moment) -> Status {
+        let waiting = || self.segments.iter().flat_map(|segment| &segment.entries).filter(|entry| !entry.is_safe);
+        let oldest = waiting().next().map(|entry| entry.head);
+        Status {
+            bytes: self.segments.iter().map(|segment| segment.len).sum(),
+            records: waiting().count(),
+            limit: self.limits.all(),
+            oldest_ms: oldest.map_or(0, |oldest| {
+                let measured_ms = self.measured_ms(oldest.boot, oldest.taken, now);
+                u64::try_from(now.wall_ms.saturating_sub(measured_ms)).unwrap_or(0).max(1)
+            }),
+            is_disk_failing: self.is_disk_failing,
+            damages: self.damages,
+            lost: Lost::ALL.map(|why| self.progress.lost.get(why.as_str()).copied().unwrap_or(0)),
+        }
+    }
+
+    /// When something was measured, by the wall clock as it is now.
+    pub(super) fn measured_ms(&self, boot: u64, taken: Moment, now: Moment) -> i64 {
+        let anchor = if boot == self.boot { Some(&now) } else { self.progress.boots.get(&boot) };
+        anchor.map_or(taken.wall_ms, |anchor| wall_of(taken, *anchor))
+    }
+}
+
 /// When something was measured, by the wall clock as it was at an anchor of the same boot.
 ///
 /// As long as nobody set the clock this is what it said at the time, to the millisecond: so the same
 /// push has the same time however often it is sent.
-pub(super) fn wall_of(taken: Moment, anchor: Moment) -> i64 {
+fn wall_of(taken: Moment, anchor: Moment) -> i64 {
     let since = i64::try_from(anchor.mono_ms).unwrap_or(i64::MAX) - i64::try_from(taken.mono_ms).unwrap_or(i64::MAX);
     let wall_ms = anchor.wall_ms.saturating_sub(since);
     let drift = DRIFT_MS + since.saturating_abs() / DRIFT_PER;

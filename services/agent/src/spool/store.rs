@@ -9,7 +9,7 @@ use super::entry::{Declared, Head, Stored, Writer, samples_of};
 use super::notes::{BOOTS_MAX, Progress};
 use super::record::Records;
 use super::segment::{Entry, Found, Segment};
-use super::status::{Lost, Status};
+use super::status::Lost;
 use crate::clock::Moment;
 use crate::measurement::Measurement;
 
@@ -28,7 +28,7 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    fn all(self) -> usize {
+    pub(super) fn all(self) -> usize {
         self.disk.unwrap_or(self.memory)
     }
 
@@ -60,7 +60,7 @@ struct Reading {
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) limits: Limits,
-    boot: u64,
+    pub(super) boot: u64,
     /// The oldest first; only the last one may be open.
     pub(super) segments: VecDeque<Segment>,
     writer: Writer,
@@ -341,30 +341,6 @@ impl Store {
                 }
             }
         }
-    }
-
-    /// All of it in numbers.
-    pub(super) fn status(&self, now: Moment) -> Status {
-        let waiting = || self.segments.iter().flat_map(|segment| &segment.entries).filter(|entry| !entry.is_safe);
-        let oldest = waiting().next().map(|entry| entry.head);
-        Status {
-            bytes: self.segments.iter().map(|segment| segment.len).sum(),
-            records: waiting().count(),
-            limit: self.limits.all(),
-            oldest_ms: oldest.map_or(0, |oldest| {
-                let measured_ms = self.measured_ms(oldest.boot, oldest.taken, now);
-                u64::try_from(now.wall_ms.saturating_sub(measured_ms)).unwrap_or(0).max(1)
-            }),
-            is_disk_failing: self.is_disk_failing,
-            damages: self.damages,
-            lost: Lost::ALL.map(|why| self.progress.lost.get(why.as_str()).copied().unwrap_or(0)),
-        }
-    }
-
-    /// When something was measured, by the wall clock as it is now.
-    pub(super) fn measured_ms(&self, boot: u64, taken: Moment, now: Moment) -> i64 {
-        let anchor = if boot == self.boot { Some(&now) } else { self.progress.boots.get(&boot) };
-        anchor.map_or(taken.wall_ms, |anchor| super::status::wall_of(taken, *anchor))
     }
 
     /// The highest number that was given to a push.

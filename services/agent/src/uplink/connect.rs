@@ -24,6 +24,9 @@ const RESOLVE_WITHIN: Duration = Duration::from_secs(3);
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// Most addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
+/// Bytes that the system takes beyond what is under way on the network.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "fuchsia"))]
+const UNSENT_BYTES: u32 = 16 * 1024;
 /// Idle connections are asked for life by the system from then on, mostly to keep NAT tables warm.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 
@@ -116,7 +119,11 @@ fn set_options(stream: &TcpStream, interval: Duration) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))?;
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "fuchsia"))]
-    socket.set_tcp_user_timeout(Some(silence_after(interval)))?;
+    {
+        socket.set_tcp_user_timeout(Some(silence_after(interval)))?;
+        // Late pushes must not stand in front of live ones by the megabyte in the system's buffer.
+        socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
+    }
     #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "fuchsia")))]
     let _ = silence_after(interval);
     Ok(())

@@ -1,13 +1,12 @@
 //! One connection: bytes in and out, frames, deadlines. It decides nothing about others.
 
+mod due;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use protocol::frame::{Acked, Bye, Hello, Ping, Push, Stream, ToAgent, ToAggregator, Welcome};
-use protocol::limits::{
-    HELLO_BYTES_MAX, HELLO_WITHIN, LINE_BYTES_MAX, LIVE_UNACKED_MAX, PING_FROM_INTERVAL, clamp_interval, late_after,
-    silence_after,
-};
+use protocol::limits::{HELLO_BYTES_MAX, LINE_BYTES_MAX, LIVE_UNACKED_MAX, clamp_interval, late_after};
 use protocol::{LineDecoder, VERSION, encode};
 use security::Secret;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -26,8 +25,6 @@ use crate::telemetry::{Failure, Telemetry};
 const KEEP_BYTES: usize = 64 * 1024;
 /// Answers to pings that may wait to be sent; an aggregator that asks more often reads nothing.
 const PONGS_MAX: usize = 100;
-/// A connection that cannot be written to may still hold the reason why, to be read.
-const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a step came to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,16 +42,6 @@ pub(super) enum Event {
     },
     /// All late pushes up to this one are safe.
     Late(u64),
-}
-
-/// Why a connection has to do something at a certain time.
-#[derive(Debug, Clone, Copy)]
-enum Due {
-    Welcome,
-    Ack,
-    Pong,
-    Ping,
-    LastWords,
 }
 
 /// A connection to an aggregator.
@@ -317,40 +304,6 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         encode(&ToAggregator::Pong(ping), &mut self.out);
         self.last_said = Instant::now();
         Ok(())
-    }
-
-    /// When something has to happen even if nothing comes.
-    fn due(&self) -> (Instant, Due) {
-        let silence = silence_after(self.interval);
-        let welcome = self.link.is_none().then(|| (self.opened + HELLO_WITHIN, Due::Welcome));
-        let ack = self.unacked.front().map(|(_, sent)| (*sent + silence, Due::Ack));
-        let idle = (self.interval > PING_FROM_INTERVAL && self.link.is_some()).then_some(match self.pinged {
-            Some((_, since)) => (since + silence_after(PING_FROM_INTERVAL), Due::Pong),
-            None => (self.last_said + PING_FROM_INTERVAL, Due::Ping),
-        });
-        let broken = self.broken.as_ref().map(|(_, since)| (*since + LAST_WORDS_WITHIN, Due::LastWords));
-        let all = [welcome, ack, idle, broken].into_iter().flatten();
-        // Before the first push of a welcomed connection nothing is due; look again some time.
-        all.min_by_key(|(when, _)| *when).unwrap_or((Instant::now() + silence, Due::Ping))
-    }
-
-    fn time_is_up(&mut self, due: Due) -> Result<(), Ended> {
-        let what = match due {
-            Due::LastWords => return Err(self.closed("")),
-            Due::Welcome => "the aggregator did not answer the hello",
-            Due::Ack => "the aggregator did not acknowledge a push",
-            Due::Pong => "the aggregator did not answer a ping",
-            Due::Ping => {
-                if self.interval > PING_FROM_INTERVAL {
-                    self.pings += 1;
-                    self.pinged = Some((self.pings, Instant::now()));
-                    self.last_said = Instant::now();
-                    encode(&ToAggregator::Ping(Ping { id: self.pings }), &mut self.out);
-                }
-                return Ok(());
-            }
-        };
-        Err(Ended::new(Failure::Timeout, format!("{what} in time")))
     }
 
     /// Says what is still to be said and `bye`, and waits until the aggregator has closed. False

@@ -192,4 +192,29 @@ mod tests {
             route.failed(NONE, now);
         }
     }
+
+    #[test]
+    fn a_fleet_comes_back_within_ten_seconds_and_not_at_one_moment() {
+        let lost = Instant::now();
+        let mut random = fastrand::Rng::with_seed(1);
+        for outage in [NONE, Duration::from_secs(60)] {
+            let up = lost + outage;
+            let mut arrivals = [0; 100];
+            for _ in 0..1000 {
+                let (mut route, mut now) = (Route::new(1), lost);
+                route.lost(NONE, now);
+                loop {
+                    now += route.next(now, random.f64()).1;
+                    if now >= up {
+                        break;
+                    }
+                    route.failed(NONE, now);
+                }
+                arrivals[usize::try_from((now - up).as_millis() / 100).unwrap()] += 1;
+            }
+            // A restart without an outage is over within a quarter of a second: 400 in a tenth of it.
+            let most = if outage == NONE { 500 } else { 60 };
+            assert!(arrivals.iter().all(|in_100_ms| *in_100_ms <= most), "{arrivals:?}");
+        }
+    }
 }
