@@ -255,6 +255,12 @@ pub const TABLE: &[Known] = &[
         "most pages rendered at the same time; one more is answered 503",
     ),
     known(
+        "FLEETGAUGE_EXACT",
+        "false",
+        "aggregator",
+        "`true`: exact mode, `/metrics` shows when each value was measured unless asked with `timestamps=0`; every Prometheus that scrapes it must then have `track_timestamps_staleness: true`",
+    ),
+    known(
         "FLEETGAUGE_RECEIVE_BUFFER",
         "64MiB",
         "aggregator",

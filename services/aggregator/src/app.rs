@@ -136,6 +136,7 @@ impl App {
             text: Room::new(settings.declared_max),
             telemetry,
             warnings: Quota::new(100, Duration::from_secs(10)),
+            exact: settings.exact,
             vitals: history.clone().filter(|_| settings.record_vitals),
             history,
         });

@@ -59,6 +59,8 @@ pub struct Shared {
     pub text: Room,
     /// The aggregator's own metrics.
     pub telemetry: Arc<Telemetry>,
+    /// Exact mode: whoever scrapes is shown when things were measured.
+    pub exact: bool,
     /// What may still be logged about strangers.
     pub warnings: Quota,
     /// The history, where there is a data directory.

@@ -63,6 +63,8 @@ pub struct Settings {
     pub history: Rules,
     /// Do agents' vital signs go to the history?
     pub record_vitals: bool,
+    /// Exact mode: does the page show times of measurement unless asked not to?
+    pub exact: bool,
 }
 
 impl Settings {
@@ -96,6 +98,7 @@ impl Settings {
             receive_buffer: bytes(settings, "FLEETGAUGE_RECEIVE_BUFFER")?,
             history: history(settings)?,
             record_vitals: settings.one_of("FLEETGAUGE_RECORD_VITALS", &["on", "off"])? == "on",
+            exact: settings.one_of("FLEETGAUGE_EXACT", &["false", "true"])? == "true",
         })
     }
 }

@@ -108,6 +108,15 @@ pub struct PushedSet {
     pub values: Option<Vec<f64>>,
 }
 
+/// When a push was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measured {
+    /// By our wall clock, Unix ms.
+    pub at_ms: i64,
+    /// The agent's wall clock minus ours.
+    pub offset_ms: i64,
+}
+
 /// What became of a push.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -141,6 +150,8 @@ pub struct Shown {
     pub values: Arc<Vec<f64>>,
     /// How many of them are there now.
     pub present: usize,
+    /// When they were measured, by our wall clock, Unix ms; `None`: as the page is made.
+    pub measured_ms: Option<i64>,
 }
 
 impl Agent {
@@ -176,7 +187,13 @@ impl State {
     }
 
     /// Puts a push on the page, all of it.
-    pub(super) fn show(&mut self, connection: u64, push: Vec<PushedSet>, families: &Families) -> Outcome {
+    pub(super) fn show(
+        &mut self,
+        connection: u64,
+        measured: Measured,
+        push: Vec<PushedSet>,
+        families: &Families,
+    ) -> Outcome {
         let mut outcome = Outcome::default();
         let mut leaving = Vec::new();
         for PushedSet { set, declared, values } in push {
@@ -194,7 +211,13 @@ impl State {
                     }
                 };
                 let present = values.iter().filter(|value| !is_absent(**value)).count();
-                Shown { declared, families: claimed, values: Arc::new(values), present }
+                Shown {
+                    declared,
+                    families: claimed,
+                    values: Arc::new(values),
+                    present,
+                    measured_ms: Some(measured.at_ms),
+                }
             });
             if let Some(shown) = &shown {
                 outcome.count(shown);
@@ -211,6 +234,7 @@ impl State {
             families.release(&shown.families);
         }
         self.has_pushed = true;
+        self.facts.clock_offset_ms = measured.offset_ms;
         outcome
     }
 

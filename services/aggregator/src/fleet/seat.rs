@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use protocol::frame::Stream;
 use protocol::{AgentName, limits};
 
-use super::agent::{Agent, Outcome, Presence, PushedSet};
+use super::agent::{Agent, Measured, Outcome, Presence, PushedSet};
 use super::declared::Identity;
 use super::{Fleet, Moment};
 
@@ -41,7 +41,7 @@ impl Seat {
 
     /// Shows a push that is in time. `None`: another connection has the name now.
     #[must_use]
-    pub fn show(&self, seq: u64, offset_ms: i64, push: Vec<PushedSet>, now: Moment) -> Option<Outcome> {
+    pub fn show(&self, seq: u64, measured: Measured, push: Vec<PushedSet>, now: Moment) -> Option<Outcome> {
         let mut state = self.agent.lock();
         if !state.is_seated(self.id) {
             return None;
@@ -51,13 +51,12 @@ impl Seat {
             // What had left the page must not come back with a push that does not mention it.
             state.clear(&self.fleet.families);
         }
-        let outcome = state.show(self.id, push, &self.fleet.families);
+        let outcome = state.show(self.id, measured, push, &self.fleet.families);
         state.acked.1.live = state.acked.1.live.max(seq);
         if let Presence::Connected(connected) = &state.presence {
             state.fresh_until = Some(now.instant + limits::silence_after(connected.interval));
         }
         state.facts.last_seen_ms = now.wall_ms;
-        state.facts.clock_offset_ms = offset_ms;
         state.facts.samples += outcome.visible + outcome.conflict;
         state.facts.dropped_conflict += outcome.conflict;
         drop(state);

@@ -59,6 +59,7 @@ impl Inside {
             buffers: Room::new(buffer),
             text: Room::new(1 << 20),
             warnings: Quota::new(0, Duration::from_secs(1)),
+            exact: false,
             telemetry,
             vitals: None,
             history,

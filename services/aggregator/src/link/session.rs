@@ -16,7 +16,7 @@ use super::duplicates::Declarations;
 use super::ended::Ended;
 use super::vitals::{Signs, Stored, Vitals};
 use crate::fleet::Moment;
-use crate::fleet::agent::Clash;
+use crate::fleet::agent::{Clash, Measured};
 use crate::fleet::declared::Declared;
 use crate::fleet::delay::Clocks;
 use crate::fleet::room::Share;
@@ -298,7 +298,8 @@ impl Session {
         } else {
             let sets = push.into_sets()?;
             let signs = self.vitals.as_mut().map(|vitals| vitals.measure(&sets, measured_ms)).unwrap_or_default();
-            let Some(outcome) = self.seat.show(head.seq, reading.offset_ms, sets, now) else {
+            let measured = Measured { at_ms: corrected_ms(&head, reading.offset_ms), offset_ms: reading.offset_ms };
+            let Some(outcome) = self.seat.show(head.seq, measured, sets, now) else {
                 return Err(self.displaced(samples));
             };
             stored = self.record(signs, arrived, age);
@@ -334,6 +335,13 @@ impl Sets {
 fn no_room(what: &str, setting: &str) -> Ended {
     let reason = format!("all agents together have as many {what} as {setting} of the aggregator allows");
     Ended::refused(RefuseCode::Overloaded, reason).retry_after(Duration::from_secs(30))
+}
+
+/// When a push was measured, by our wall clock. The same for what is live and for what is late, so
+/// that what is sent again gets the time under which it was seen.
+fn corrected_ms(head: &Push, offset_ms: i64) -> i64 {
+    // A time of measurement in the future is one that was sent at once.
+    head.measured_ms.min(head.now_ms).saturating_sub(offset_ms)
 }
 
 /// When a push was measured, by the agent's clock that never steps.

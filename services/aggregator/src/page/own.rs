@@ -112,7 +112,7 @@ impl Own {
     fn shown(&self, builder: Builder, values: Vec<f64>) -> Shown {
         let declared = Arc::new(builder.finish_unchecked());
         let families = declared.claims.iter().map(|claim| self.family(claim)).collect();
-        Shown { declared, families, present: values.len(), values: Arc::new(values) }
+        Shown { declared, families, present: values.len(), values: Arc::new(values), measured_ms: None }
     }
 
     /// The registry as a set.

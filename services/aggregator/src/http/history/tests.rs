@@ -204,6 +204,7 @@ fn context(history: &Arc<History>) -> Arc<Context> {
         buffers: crate::fleet::room::Room::new(1 << 20),
         text: crate::fleet::room::Room::new(1 << 20),
         warnings: crate::quota::Quota::new(0, Duration::from_secs(1)),
+        exact: false,
         telemetry: Arc::new(Telemetry::new(10).unwrap()),
         vitals: None,
         history: Some(Arc::clone(history)),
