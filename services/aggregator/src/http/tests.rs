@@ -28,6 +28,8 @@ fn context(history: Option<Arc<History>>, telemetry: Arc<Telemetry>) -> Context 
         text: Room::new(1000),
         warnings: Quota::new(0, Duration::from_secs(1)),
         exact: false,
+        forward: None,
+        late_max: Duration::from_secs(30 * 24 * 3600),
         history,
         vitals: None,
         telemetry,

@@ -60,6 +60,8 @@ impl Inside {
             text: Room::new(1 << 20),
             warnings: Quota::new(0, Duration::from_secs(1)),
             exact: false,
+            forward: None,
+            late_max: Duration::from_secs(30 * 24 * 3600),
             telemetry,
             vitals: None,
             history,

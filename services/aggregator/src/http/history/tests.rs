@@ -205,6 +205,8 @@ fn context(history: &Arc<History>) -> Arc<Context> {
         text: crate::fleet::room::Room::new(1 << 20),
         warnings: crate::quota::Quota::new(0, Duration::from_secs(1)),
         exact: false,
+        forward: None,
+        late_max: Duration::from_secs(30 * 24 * 3600),
         telemetry: Arc::new(Telemetry::new(10).unwrap()),
         vitals: None,
         history: Some(Arc::clone(history)),
