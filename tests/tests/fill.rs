@@ -1,6 +1,8 @@
 //! A real Prometheus whose gaps are filled: what an agent measured while its link was down is there
 //! afterwards, and no counter seems to have begun anew.
 
+#![cfg(test)]
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
