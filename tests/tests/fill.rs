@@ -124,7 +124,8 @@ impl Agent {
     async fn run(mut self, hub: SocketAddr) -> Self {
         self.connect(hub).await;
         self.live(self.start + LIVE).await;
-        self.link = None;
+        // The link stalls: nothing says that it is down, and for three seconds the page has the last
+        // values still.
         let up_again = self.start + LIVE + DOWN;
         let mut ticks = interval(EVERY);
         while Instant::now() < up_again {
@@ -169,9 +170,9 @@ async fn check(prometheus: &Prometheus, agent: &Agent, exact: bool) {
         let grown = last.1 - first.1;
         let expected = (last.0 - first.0) * PER_SECOND;
         assert!((grown / expected - 1.0).abs() < 0.02, "{series}, exact {exact}: grew {grown}, not {expected}");
-        let increase = format!("increase({series}[10s] @ {})", last.0);
+        let increase = format!("increase({series}[7s] @ {})", last.0);
         let increase = prometheus.query(&increase).await.unwrap()[0].value;
-        let truth_of_it = 10.0 * PER_SECOND;
+        let truth_of_it = 7.0 * PER_SECOND;
         let most = if exact { 0.01 } else { 0.05 };
         assert!((increase / truth_of_it - 1.0).abs() < most, "{series}, exact {exact}: increase() {increase}");
         if exact {
@@ -213,7 +214,7 @@ async fn fill(exact: bool) {
     let sum = ["visible", "stored", "forwarded", "duplicate", "dropped"].map(|name| of(&format!("{name}_total")));
     assert_eq!(of("received_total"), sum.iter().sum::<f64>() + of("pending"));
     let filled = page.value("fleetgauge_agent_samples_filled_total", &[("instance", "ahead")]).unwrap();
-    assert!(filled > 200.0, "only {filled} samples were filled in");
+    assert!(filled > 100.0, "only {filled} samples were filled in");
 }
 
 #[tokio::test]
