@@ -11,7 +11,7 @@ use protocol::{AgentName, ToAgent, ToAggregator, cost, limits};
 
 use super::Shared;
 use super::acks::Answer;
-use super::assembly::{HalfDeclared, HalfPush};
+use super::assembly::{HalfDeclared, HalfPush, PushAndSets};
 use super::duplicates::Declarations;
 use super::ended::Ended;
 use super::late::{self, Late, Unsafe};
@@ -390,33 +390,6 @@ fn measured_mono(head: &Push) -> i64 {
     let sent = i64::try_from(head.mono_ms).unwrap_or(i64::MAX);
     // A time of measurement in the future is one that was sent at once.
     sent.saturating_sub(head.now_ms.saturating_sub(head.measured_ms).max(0))
-}
-
-/// A push that is open, with the sets that it may speak of.
-struct PushAndSets<'a> {
-    push: &'a mut HalfPush,
-    sets: &'a HashMap<u64, Arc<Declared>>,
-}
-
-impl PushAndSets<'_> {
-    fn values(self, part: protocol::frame::Values) -> Result<(), Ended> {
-        let declared = self.declared(part.set)?;
-        Ok(self.push.values(part, declared)?)
-    }
-
-    fn failed(self, failed: &protocol::frame::Failed) -> Result<(), Ended> {
-        let declared = self.declared(failed.set)?;
-        Ok(self.push.failed(failed, declared)?)
-    }
-
-    fn check_end(self, seq: u64) -> Result<(), Ended> {
-        Ok(self.push.check_end(seq)?)
-    }
-
-    fn declared(&self, set: u64) -> Result<Arc<Declared>, Ended> {
-        let unknown = || Ended::refused(RefuseCode::UnknownSet, format!("set {set} is not declared"));
-        self.sets.get(&set).cloned().ok_or_else(unknown)
-    }
 }
 
 fn unexpected<T>(reason: &str) -> Result<T, Ended> {
