@@ -53,14 +53,35 @@ impl Prometheus {
     /// # Panics
     /// When it does not start.
     pub async fn start(program: &Path, scrape_configs: &str) -> Self {
+        Self::start_with(program, scrape_configs, "", &[]).await
+    }
+
+    /// The same, one that takes remote write too, of samples up to this age (`30m`).
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn receiver(program: &Path, scrape_configs: &str, window: &str) -> Self {
+        let storage = format!("storage: {{tsdb: {{out_of_order_time_window: {window}}}}}\n");
+        Self::start_with(program, scrape_configs, &storage, &["--web.enable-remote-write-receiver"]).await
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    async fn start_with(program: &Path, scrape_configs: &str, more: &str, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for its database");
         let config = folder.path().join("prometheus.yml");
-        let text = format!("global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n{scrape_configs}");
+        let global = "global: {scrape_interval: 1s, scrape_timeout: 1s}";
+        let text = format!("{global}\n{more}scrape_configs:\n{scrape_configs}");
         std::fs::write(&config, text).expect("its configuration can be written");
         let mut child = Command::new(program)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
             .arg("--web.listen-address=127.0.0.1:0")
+            .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
@@ -82,10 +103,18 @@ impl Prometheus {
     /// # Errors
     /// When it does not answer, or the expression is wrong.
     pub async fn query(&self, expression: &str) -> io::Result<Vec<Series>> {
-        let expression = utf8_percent_encode(expression, NON_ALPHANUMERIC);
-        let data = self.api(&format!("/api/v1/query?query={expression}")).await?;
+        let data = self.raw(expression).await?;
         let result = data.pointer("/result").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
         result.iter().map(|one| series(one).ok_or_else(|| io::Error::other(one.to_string()))).collect()
+    }
+
+    /// Evaluates an expression now, and gives what it says as JSON.
+    ///
+    /// # Errors
+    /// When it does not answer, or the expression is wrong.
+    pub async fn raw(&self, expression: &str) -> io::Result<serde_json::Value> {
+        let expression = utf8_percent_encode(expression, NON_ALPHANUMERIC);
+        self.api(&format!("/api/v1/query?query={expression}")).await
     }
 
     /// Evaluates an expression until its result is as it should be, and gives that.

@@ -6,9 +6,11 @@
 
 pub mod accept;
 pub mod access;
+mod alive;
 pub mod app;
 pub mod data_dir;
 pub mod fleet;
+pub mod forward;
 pub mod health;
 pub mod history;
 pub mod http;
@@ -16,6 +18,7 @@ pub mod limits;
 pub mod lines;
 pub mod link;
 pub mod page;
+pub mod pending;
 mod quota;
 pub mod settings;
 pub mod stop;

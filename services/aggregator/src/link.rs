@@ -11,6 +11,7 @@ mod ended;
 mod entry;
 mod greet;
 mod incumbent;
+mod late;
 mod quotas;
 pub mod session;
 mod sets;
@@ -37,6 +38,7 @@ use self::wire::Wire;
 use crate::access::Access;
 use crate::fleet::room::Room;
 use crate::fleet::{Fleet, Moment};
+use crate::forward::Forwarder;
 use crate::history::History;
 use crate::limits::Limits;
 use crate::limits::refusals::Refusal;
@@ -69,10 +71,16 @@ pub struct Shared {
     pub text: Room,
     /// The aggregator's own metrics.
     pub telemetry: Arc<Telemetry>,
+    /// Exact mode: whoever scrapes is shown when things were measured.
+    pub exact: bool,
     /// What may still be logged about strangers.
     pub warnings: Quota,
     /// What senders may take.
     pub limits: Limits,
+    /// The way to remote write, where there is one.
+    pub forward: Option<Arc<Forwarder>>,
+    /// What was measured longer ago nobody takes.
+    pub late_max: Duration,
     /// The history, where there is a data directory.
     pub history: Option<Arc<History>>,
     /// The same, where agents' vital signs are recorded.
@@ -196,7 +204,7 @@ where
                 Ok(()) => is_filled = true,
                 Err(ended) => break ended,
             },
-            ack = acks.next() => if let Err(ended) = wire.say(&ack).await {
+            ack = acks.next() => if let Err(ended) = acknowledge(wire, &session, &ack).await {
                 break ended;
             },
             heard = inbox.next() => {
@@ -238,6 +246,15 @@ where
     ended
 }
 
+/// Notes what is safe, and says so.
+async fn acknowledge<IO>(wire: &mut Wire<'_, IO>, session: &Session, ack: &ToAgent) -> Result<(), Ended>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    session.acked(ack);
+    wire.say(ack).await
+}
+
 /// What is synced by now is acknowledged still.
 async fn say_last_acks<IO>(wire: &mut Wire<'_, IO>, acks: &mut Acks, ended: &Ended)
 where
@@ -260,8 +277,9 @@ where
     let mut frames = 0;
     while let Some(frame) = wire.next_frame()? {
         if let Some(answer) = session.take(frame, moment())?
-            && let Some(due) = acks.add(answer)
+            && let Some(due) = acks.add(answer)?
         {
+            session.acked(&due);
             wire.queue(&due);
         }
         frames += 1;

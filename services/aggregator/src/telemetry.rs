@@ -1,6 +1,7 @@
 //! The aggregator's own metrics: what counts them, and how they are gathered.
 
 mod auth;
+mod forward;
 mod history;
 mod limits;
 mod lines;
@@ -14,6 +15,7 @@ use protocol::ToAggregator;
 use protocol::frame::{RefuseCode, Stream};
 
 pub use self::auth::Auth;
+pub use self::forward::Forward;
 pub use self::history::History;
 pub use self::limits::{Limits, Readings};
 pub use self::lines::{LineError, Lines};
@@ -25,6 +27,7 @@ use self::table::{
 };
 pub use self::table::{Metric, TABLE};
 use crate::fleet::agent::Outcome;
+use crate::fleet::dropped::Dropped;
 
 /// Names of frames, in the order of [`frame_index`].
 const FRAME_NAMES: [&str; 11] =
@@ -99,6 +102,8 @@ pub struct Telemetry {
     pub known_file_errors: IntCounter,
     /// Those of tokens and TLS.
     pub(crate) auth: Auth,
+    /// What becomes of late samples.
+    pub(crate) forward: Forward,
     /// What the history says.
     pub(crate) history: History,
     /// Those of put/get.
@@ -162,6 +167,7 @@ impl Telemetry {
             scrapes_aborted: make.counters(&SCRAPES_ABORTED)?,
             known_file_errors: make.counter(&KNOWN_FILE_ERRORS)?,
             auth: Auth::new(&make)?,
+            forward: Forward::new(&make)?,
             history: History::new(&make)?,
             lines: Lines::new(&make)?,
             limits: Limits::new(&make)?,
@@ -179,8 +185,8 @@ impl Telemetry {
         for reason in ["bye", "closed", "failed", "unread", "stopping", "forgotten", "refused"] {
             let _zero = self.closed.with_label_values(&[reason]);
         }
-        for reason in ["late", "conflict", "superseded"] {
-            let _zero = self.dropped.with_label_values(&[reason]);
+        for reason in Dropped::ALL {
+            let _zero = self.dropped.with_label_values(&[reason.as_str()]);
         }
         for reason in ["busy", "slow", "client"] {
             let _zero = self.scrapes_aborted.with_label_values(&[reason]);
@@ -248,16 +254,16 @@ impl Telemetry {
         self.visible.inc_by(outcome.visible);
         let retyped = outcome.clashes.iter().filter(|clash| clash.shown.is_some()).count();
         self.retyped.inc_by(retyped as u64);
-        self.samples_dropped("conflict", outcome.conflict);
+        self.samples_dropped(Dropped::Conflict, outcome.conflict);
     }
 
     pub(crate) fn samples_duplicate(&self, samples: u64) {
         self.duplicate.inc_by(samples);
     }
 
-    pub(crate) fn samples_dropped(&self, reason: &'static str, samples: u64) {
+    pub(crate) fn samples_dropped(&self, reason: Dropped, samples: u64) {
         if samples > 0 {
-            self.dropped.with_label_values(&[reason]).inc_by(samples);
+            self.dropped.with_label_values(&[reason.as_str()]).inc_by(samples);
         }
     }
 

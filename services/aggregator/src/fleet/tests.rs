@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use protocol::frame::{Declare, Family, MetricType, Series};
 
-use super::agent::PushedSet;
+use super::agent::{Measured, PushedSet};
 use super::declared::{Builder, Declared};
 use super::*;
 
@@ -72,6 +72,8 @@ struct World {
     agents: [Model; 3],
     received: u64,
     visible: u64,
+    /// When a look at the page showed which agent.
+    seen: Vec<(usize, i64)>,
 }
 
 /// Set 0 has the family `a`, set 1 the families `a` (with a label) and `b`.
@@ -105,11 +107,34 @@ impl World {
             agents: Default::default(),
             received: 0,
             visible: 0,
+            seen: Vec::new(),
         }
     }
 
     fn now(&self) -> Moment {
-        Moment { instant: self.start + self.elapsed, wall_ms: 0 }
+        Moment { instant: self.start + self.elapsed, wall_ms: self.wall_ms() }
+    }
+
+    fn wall_ms(&self) -> i64 {
+        i64::try_from(self.elapsed.as_millis()).unwrap()
+    }
+
+    /// What a look at the page showed, nobody may be told afterwards that it was not seen.
+    fn check_sights(&mut self) -> Result<(), TestCaseError> {
+        let now = self.now();
+        for agent in 0..self.agents.len() {
+            if self.fleet.view_one(&format!("h{agent}"), now).is_some_and(|view| !view.shown.is_empty()) {
+                self.seen.push((agent, now.wall_ms));
+            }
+        }
+        for (agent, at_ms) in &self.seen {
+            let sights = match self.fleet.agent(&format!("h{agent}")) {
+                Some(agent) => agent.lock().sights.clone(),
+                None => self.fleet.unheard.lock().unwrap().clone(),
+            };
+            prop_assert!(sights.covers(*at_ms), "h{} was seen at {} ms: {:?}", agent, at_ms, sights);
+        }
+        Ok(())
     }
 
     fn take(&mut self, step: Step) {
@@ -139,7 +164,8 @@ impl World {
                         None => model.shown.remove(&set),
                     };
                 }
-                self.visible += seat.show(1, 0, push, now).expect("its seat").visible;
+                self.visible +=
+                    seat.show(1, Measured { at_ms: now.wall_ms, offset_ms: 0 }, push, now).expect("its seat").visible;
                 model.has_pushed = true;
                 model.fresh_until = Some(elapsed + limits::silence_after(INTERVAL));
             }
@@ -258,6 +284,7 @@ proptest! {
         for step in steps {
             world.take(step);
             world.check()?;
+            world.check_sights()?;
         }
         // Everybody leaves: nothing may be left behind, no claim, no name, no room.
         for agent in 0..3 {
@@ -272,4 +299,44 @@ proptest! {
         prop_assert!(world.fleet.names().is_empty());
         prop_assert_eq!(world.fleet.room().used(), 0);
     }
+}
+
+/// A fleet with one agent, which showed something at second 100 and left the page at 110.
+fn one_that_left() -> (Arc<Fleet>, Seat, Moment) {
+    let mut world = World::new();
+    world.elapsed = Duration::from_secs(100);
+    world.enter(0);
+    world.take(Step::Push { agent: 0, sets: [Some(Some(1.0)), None] });
+    world.elapsed = Duration::from_secs(110);
+    (Arc::clone(&world.fleet), world.agents[0].seat.take().unwrap(), world.now())
+}
+
+fn seen(fleet: &Fleet, name: &str, second: i64) -> bool {
+    let sights = fleet.agent(name).map(|agent| agent.lock().sights.clone());
+    sights.unwrap_or_else(|| fleet.unheard.lock().unwrap().clone()).covers(second * 1000)
+}
+
+#[test]
+fn a_silent_agent_was_seen_until_it_had_to_leave_however_late_somebody_looks() {
+    let (fleet, seat, now) = one_that_left();
+    assert_eq!(seat.take_late(105_000, 1, now), Some(false), "three seconds of silence, and one of margin");
+    let seconds = [98, 99, 103, 104, 105, 110].map(|second| seen(&fleet, "h0", second));
+    assert_eq!(seconds, [false, true, true, true, false, false]);
+}
+
+#[test]
+fn what_was_seen_is_known_after_a_restart() {
+    let (fleet, _seat, now) = one_that_left();
+    let known = fleet.known(now);
+    let later = Moment { instant: now.instant + Duration::from_secs(600), wall_ms: now.wall_ms + 600_000 };
+    let start = |former| {
+        let fleet = Fleet::new(fleet.rules().clone());
+        fleet.recall(known.clone(), former, later);
+        [102, 107, 109, 112, 115, 700].map(|second| (seen(&fleet, "h0", second), seen(&fleet, "new", second)))
+    };
+    // It was killed at 112 at the latest; the list was written last at 109.
+    let former = crate::alive::Former { ended_ms: 112_000, listed_ms: 109_000 };
+    let (yes, no) = ((true, true), (false, false));
+    assert_eq!(start(Some(former)), [(true, false), no, yes, yes, no, no]);
+    assert_eq!(start(None), [yes, yes, yes, yes, yes, yes], "what is not known counts as seen");
 }

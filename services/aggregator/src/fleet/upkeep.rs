@@ -78,7 +78,7 @@ impl Fleet {
             }
             // As if it had never pushed: nothing is said about it any more, and where it is still
             // connected its seat has lost the name.
-            state.clear(&self.families);
+            state.clear(&self.families, now);
             state.has_pushed = false;
             state.presence = Presence::Gone { forget_at: now.instant };
             drop(state);

@@ -65,6 +65,7 @@ struct Agent {
     samples: u64,
     samples_missing: BTreeMap<&'static str, u64>,
     samples_dropped: BTreeMap<&'static str, u64>,
+    samples_filled: u64,
     info: BTreeMap<String, String>,
 }
 
@@ -76,7 +77,7 @@ pub(super) fn agents(shared: &Shared, now: Moment) -> Agents {
 
 /// Samples of an agent that were dropped, by reason.
 pub(super) fn dropped(facts: &Facts) -> BTreeMap<&'static str, u64> {
-    BTreeMap::from([("conflict", facts.dropped_conflict), ("late", facts.dropped_late)])
+    facts.dropped.iter().collect()
 }
 
 /// How short memory is.
@@ -130,6 +131,7 @@ fn agent(view: &AgentView) -> Agent {
         samples_missing: facts.missing.iter().collect(),
         samples: facts.samples,
         samples_dropped: dropped(facts),
+        samples_filled: facts.filled,
         info: facts.info.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
     }
 }

@@ -1,11 +1,13 @@
 //! Declarations and pushes that span lines, put together until they are whole.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use protocol::declare::Unfit;
 use protocol::frame::{Declare, Failed, Family, Push, RefuseCode, Values};
 use protocol::{cost, is_absent};
 
+use super::ended::Ended;
 use crate::fleet::Moment;
 use crate::fleet::agent::PushedSet;
 use crate::fleet::declared::{Builder, Declared, Identity};
@@ -193,5 +195,32 @@ impl HalfPush {
     pub(super) fn into_sets(self) -> Result<Vec<PushedSet>, Unfit> {
         self.check_last_is_whole()?;
         Ok(self.sets)
+    }
+}
+
+/// A push that is open, with the sets that it may speak of.
+pub(super) struct PushAndSets<'a> {
+    pub(super) push: &'a mut HalfPush,
+    pub(super) sets: &'a HashMap<u64, Arc<Declared>>,
+}
+
+impl PushAndSets<'_> {
+    pub(super) fn values(self, part: Values) -> Result<(), Ended> {
+        let declared = self.declared(part.set)?;
+        Ok(self.push.values(part, declared)?)
+    }
+
+    pub(super) fn failed(self, failed: &Failed) -> Result<(), Ended> {
+        let declared = self.declared(failed.set)?;
+        Ok(self.push.failed(failed, declared)?)
+    }
+
+    pub(super) fn check_end(self, seq: u64) -> Result<(), Ended> {
+        Ok(self.push.check_end(seq)?)
+    }
+
+    fn declared(&self, set: u64) -> Result<Arc<Declared>, Ended> {
+        let unknown = || Ended::refused(RefuseCode::UnknownSet, format!("set {set} is not declared"));
+        self.sets.get(&set).cloned().ok_or_else(unknown)
     }
 }

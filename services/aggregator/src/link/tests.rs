@@ -2,6 +2,7 @@
 //! waits.
 
 mod identity;
+mod late;
 mod overload;
 mod pushes;
 mod quotas;
@@ -79,6 +80,9 @@ impl Inside {
             text: Room::new(1 << 20),
             warnings: Quota::new(0, Duration::from_secs(1)),
             limits: Default::default(),
+            exact: false,
+            forward: None,
+            late_max: Duration::from_secs(30 * 24 * 3600),
             vitals: history.clone(),
             history,
             telemetry,

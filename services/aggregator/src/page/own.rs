@@ -30,7 +30,7 @@ pub struct AgentFamily {
 }
 
 /// All families about agents, in the order of `about`.
-pub const AGENT_FAMILIES: [AgentFamily; 15] = [
+pub const AGENT_FAMILIES: [AgentFamily; 16] = [
     family("fleetgauge_agent_up", MetricType::Gauge, "", "1: the agent is connected; 0: it is gone."),
     family(
         "fleetgauge_agent_info",
@@ -96,6 +96,12 @@ pub const AGENT_FAMILIES: [AgentFamily; 15] = [
         "limit",
         "Times that the agent went over a limit, enforced or only counted.",
     ),
+    family(
+        "fleetgauge_agent_samples_filled_total",
+        MetricType::Counter,
+        "",
+        "Late samples of the agent that are in the history or were written remotely.",
+    ),
 ];
 
 const fn family(name: &'static str, kind: MetricType, labels: &'static str, help: &'static str) -> AgentFamily {
@@ -145,7 +151,7 @@ impl Own {
     fn shown(&self, builder: Builder, values: Vec<f64>) -> Shown {
         let declared = Arc::new(builder.finish_unchecked());
         let families = declared.claims.iter().map(|claim| self.family(claim)).collect();
-        Shown { declared, families, present: values.len(), values: Arc::new(values) }
+        Shown { declared, families, present: values.len(), values: Arc::new(values), measured_ms: None }
     }
 
     /// The registry as a set.
@@ -218,8 +224,9 @@ fn about(family: usize, view: &AgentView, bytes_per_second: u64, mut series: imp
         5 => series(&[], count(view.series() as u64)),
         6 => series(&[], count(facts.samples)),
         7 => {
-            series(&[("reason", "conflict")], count(facts.dropped_conflict));
-            series(&[("reason", "late")], count(facts.dropped_late));
+            for (reason, samples) in facts.dropped.iter() {
+                series(&[("reason", reason)], count(samples));
+            }
         }
         8 => facts.missing.iter().for_each(|(reason, samples)| series(&[("reason", reason)], count(samples))),
         9 if view.is_up => series(&[], seconds(i64::try_from(facts.backlog_ms).unwrap_or(i64::MAX))),
@@ -230,6 +237,7 @@ fn about(family: usize, view: &AgentView, bytes_per_second: u64, mut series: imp
         14 => Limit::ALL.into_iter().zip(meter.exceeded).for_each(|(limit, times)| {
             series(&[("limit", limit.as_str())], count(times));
         }),
+        15 => series(&[], count(facts.filled)),
         _ => {}
     }
 }
