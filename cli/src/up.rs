@@ -54,7 +54,10 @@ impl Up {
             Ok(resolved) => resolved,
             Err(error) => return exit::because(exit::SETTINGS, error),
         };
-        let data_dir = aggregator.data_dir.clone();
+        let scheme = if aggregator.access.tls.is_some() { "https" } else { "http" };
+        // What is printed about put and get shows no token and speaks no TLS.
+        let is_open = scheme == "http" && matches!(aggregator.access.tokens, security::Source::None);
+        let data_dir = aggregator.data_dir.clone().filter(|_| is_open);
         let mut signal = pin!(lifecycle::stop::signal());
         let bound = tokio::select! {
             bound = App::bind(aggregator) => bound,
@@ -72,7 +75,7 @@ impl Up {
             Ok(agents) => agents,
             Err(error) => return exit::because(exit::FAILED, error),
         };
-        self.greet(&app, &self.name(&agent, 1), data_dir.as_deref());
+        self.greet(&app, scheme, &self.name(&agent, 1), data_dir.as_deref());
         let ended = app.run(async {
             signal.await;
             // Agents first: a page without them is what a clean stop looks like.
@@ -125,12 +128,12 @@ impl Up {
 
     /// Where to look.
     #[expect(clippy::print_stdout, reason = "this is what the command was run for")]
-    fn greet(&self, app: &App, first_agent: &str, data_dir: Option<&std::path::Path>) {
+    fn greet(&self, app: &App, scheme: &str, first_agent: &str, data_dir: Option<&std::path::Path>) {
         let (http, link, line) = (app.http_addr(), app.link_addr(), app.line_addr());
         let agents = if self.agents == 1 { "1 agent".to_owned() } else { format!("{} agents", self.agents) };
         println!("FleetGauge is up, with {agents} on this host.\n");
-        println!("  the page       http://{http}/metrics");
-        println!("  who is there   http://{http}/api/v1/agents");
+        println!("  the page       {scheme}://{http}/metrics");
+        println!("  who is there   {scheme}://{http}/api/v1/agents");
         println!("  another agent  FLEETGAUGE_AGGREGATOR={link} FLEETGAUGE_AGENT=second cargo run --release -p agent");
         // Without a directory there is no history.
         if let Some(dir) = data_dir {

@@ -114,3 +114,47 @@ fn what_is_wrong_is_said_in_a_sentence() {
     check_refused(&[], &["down"], 2, "unrecognized subcommand 'down'");
     check_refused(&[], &[], 2, "Usage: fleetgauge <COMMAND>");
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn with_a_token_everybody_needs_it_and_nobody_prints_it() {
+    const TOKEN: &str = "up-0123456789abcdef";
+    let state = tempfile::tempdir().unwrap();
+    let file = state.path().join("token");
+    std::fs::write(&file, format!("{TOKEN}\n")).unwrap();
+    let log = std::fs::File::create(state.path().join("log")).unwrap();
+    let line = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut up = command(&state);
+    up.arg("up").env("FLEETGAUGE_HTTP_LISTEN", "127.0.0.1:0").env("FLEETGAUGE_LINE_LISTEN", &line);
+    up.env("FLEETGAUGE_TOKEN_FILE", &file).env("FLEETGAUGE_LOG", "trace");
+    let mut up = Killed(up.stdout(Stdio::piped()).stderr(log).spawn().unwrap());
+    let said = BufReader::new(up.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let said: Vec<String> = said.take_while(|line| !line.contains("Ctrl-C")).collect();
+    assert!(!said.iter().any(|line| line.contains("put a number")), "it would not work so: {said:?}");
+    let run = |arguments: &[&str]| command(&state).args(arguments).args(["--server", &line]).output().unwrap();
+    let shown = file.display().to_string();
+    let put = run(&["put", "k", "1.5", "7", "--token-file", &shown]);
+    assert!(put.status.success(), "{put:?}");
+    assert_eq!(run(&["get", "k", "--token-file", &shown]).stdout, b"k 1.5 7\n");
+    let without = run(&["get", "k"]);
+    assert_eq!(without.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&without.stderr).contains("this server wants a token: --token-file"),
+        "{without:?}"
+    );
+    let wrong = state.path().join("wrong");
+    std::fs::write(&wrong, "wrong-0123456789abcdef").unwrap();
+    let wrong = run(&["get", "k", "--token-file", &wrong.display().to_string()]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("does not take the token"), "{wrong:?}");
+    let log = || std::fs::read_to_string(state.path().join("log")).unwrap();
+    let began = Instant::now();
+    while !log().contains("token=\"proved\"") {
+        assert!(began.elapsed() < Duration::from_secs(20), "{}", log());
+        std::thread::yield_now();
+    }
+    let arguments = std::fs::read_to_string(format!("/proc/{}/cmdline", up.0.id())).unwrap();
+    for text in [log(), arguments, format!("{without:?} {wrong:?}")] {
+        assert!(!text.contains("0123456789abcdef"), "{text}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Who may come in and what they may do: tokens, proofs of them, and TLS.
 //!
 //! [`secret`] is text that nobody prints, [`glob`] a pattern of names, [`tokens`] what tokens allow
-//! and how one is told from another, [`proof`] how a token is shown without sending it, [`file`] the
+//! and how one is told from another, [`proof`] how a token is shown without sending it, [`mod@file`] the
 //! file of tokens. All that is pure: time, bytes and random numbers are passed in. [`store`] reads
 //! the file again when it changes, [`tls`] does the same for certificates, [`stream`] is a connection
 //! with TLS or without, and [`shown`] the token that a client shows.

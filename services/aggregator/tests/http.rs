@@ -134,7 +134,7 @@ async fn paths_methods_and_heads() {
         ("GET /metrics/x", 404),
         ("POST /nope", 404),
         ("POST /metrics", 405),
-        ("DELETE /api/v1/agents", 405),
+        ("DELETE /api/v1/agents", 403),
         ("GET /metrics?agent=nobody", 404),
         ("GET /metrics?agent=%0a%22", 404),
         ("GET /metrics?timestamps=1", 200),

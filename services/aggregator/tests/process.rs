@@ -15,6 +15,8 @@ mod opening;
 mod refusals;
 #[path = "process/syncs.rs"]
 mod syncs;
+#[path = "process/warnings.rs"]
+mod warnings;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
