@@ -13,15 +13,8 @@ pub(in crate::history) fn read_parts(bytes: &[u8]) {
     let id = |from: &[u8]| from.get(..8).and_then(|mut id| id.try_get_u64_le().ok()).unwrap_or_default();
     let first_id = id(bytes.get(4..).unwrap_or_default());
     for last_id in [first_id, u64::MAX] {
-        let place = Place {
-            offset: u64::MAX,
-            bytes: bytes_len,
-            crc,
-            first_id,
-            last_id,
-            min_ts: i64::MIN,
-            max_ts: i64::MAX,
-        };
+        let place =
+            Place { offset: u64::MAX, bytes: bytes_len, crc, first_id, last_id, min_ts: i64::MIN, max_ts: i64::MAX };
         if let Some(page) = Page::parse(bytes, &place) {
             page.records.iter().for_each(|record| drop((page.head(record), page.entries(record).len())));
         }
