@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use aggregator::fleet::families::Families;
 use aggregator::history::{History, Rules};
-use aggregator::page::encode::{Encoder, Format, pieces};
+use aggregator::page::encode::{Encoder, Format, Times, pieces};
 use aggregator::page::own::Own;
 use aggregator::telemetry::Telemetry;
 use tests::{Hub, Page, peers, wait};
@@ -200,7 +200,7 @@ async fn what_was_put_makes_a_valid_page_whatever_its_key() {
     assert_eq!(too_long, 3, "those that are one byte too long");
     let page = aggregator::page::Page::new(vec![shown]);
     let text = |format| {
-        let encoder = Encoder::new(&page, format);
+        let encoder = Encoder::new(&page, format, Times::Hidden);
         let mut out = Vec::new();
         pieces(&page).into_iter().for_each(|piece| encoder.write(&page, piece, &mut out));
         encoder.finish(&mut out);

@@ -255,6 +255,42 @@ pub const TABLE: &[Known] = &[
         "most pages rendered at the same time; one more is answered 503",
     ),
     known(
+        "FLEETGAUGE_EXACT",
+        "false",
+        "aggregator",
+        "`true`: exact mode, `/metrics` shows when each value was measured unless asked with `timestamps=0`; every Prometheus that scrapes it must then have `track_timestamps_staleness: true`",
+    ),
+    known(
+        "FLEETGAUGE_REMOTE_WRITE_URL",
+        "",
+        "aggregator",
+        "where late samples are written by Prometheus remote write 1.0, e.g. `http://prometheus:9090/api/v1/write`; default: nowhere",
+    ),
+    known(
+        "FLEETGAUGE_REMOTE_WRITE",
+        "late",
+        "aggregator",
+        "`late`: what no scrape could see is written; `all`: every sample, and where series end, for receivers that scrape nothing here",
+    ),
+    known(
+        "FLEETGAUGE_REMOTE_WRITE_WINDOW",
+        "30m",
+        "aggregator",
+        "how old a sample may be that is written remotely, 10s to 30d; the receiver must take it out of order (Prometheus: `out_of_order_time_window`)",
+    ),
+    known(
+        "FLEETGAUGE_REMOTE_WRITE_TOKEN_FILE",
+        "",
+        "aggregator",
+        "file with the token that remote write sends as `Authorization: Bearer`; read at each request",
+    ),
+    known(
+        "FLEETGAUGE_REMOTE_WRITE_BUFFER",
+        "128MiB",
+        "aggregator",
+        "room for samples that wait for their remote write; what finds none is dropped and counted as `no_room`",
+    ),
+    known(
         "FLEETGAUGE_RECEIVE_BUFFER",
         "64MiB",
         "aggregator",

@@ -12,10 +12,12 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use crate::accept::Slots;
+use crate::alive::{AliveFile, Former};
 use crate::data_dir::DataDir;
 use crate::fleet::known::{KnownAgent, KnownFile};
 use crate::fleet::room::Room;
 use crate::fleet::{Fleet, Rules};
+use crate::forward::{Forwarder, Outbox};
 use crate::history::{self, History};
 use crate::lines::Lines;
 use crate::link::{Shared, moment};
@@ -23,13 +25,15 @@ use crate::quota::Quota;
 use crate::settings::Settings;
 use crate::stop::{self, Stop};
 use crate::telemetry::Telemetry;
-use crate::{accept, http};
+use crate::{accept, alive, http};
 
 /// How often series whose time has come are let go, and changes of the list of known agents are
 /// looked for. A scrape does not depend on it.
 const TICK: Duration = Duration::from_millis(250);
 /// Between two writes of the list of known agents.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// Between two signs of life for the process after this one.
+const ALIVE_EVERY: Duration = Duration::from_millis(alive::EVERY_MS.unsigned_abs());
 /// What connections may take to end once the process is told to stop. With the two times below it
 /// is 800 ms: a stop takes less than a second, whatever hangs.
 const GRACE: Duration = Duration::from_millis(400);
@@ -62,6 +66,9 @@ pub enum BindError {
         /// What is wrong with it.
         why: String,
     },
+    /// TLS for remote write cannot be set up.
+    #[error("remote write cannot be set up: {0}")]
+    RemoteWrite(io::Error),
     /// A metric of our own is wrong (a mistake of the program).
     #[error("the aggregator's own metrics are wrong: {0}")]
     Telemetry(#[from] prometheus::Error),
@@ -78,12 +85,15 @@ pub struct App {
     shared: Arc<Shared>,
     context: Arc<http::Context>,
     kept: Option<Kept>,
+    /// What is to be written remotely.
+    outbox: Option<Outbox>,
 }
 
 /// What is on disk.
 #[derive(Debug)]
 struct Kept {
     known: KnownFile,
+    alive: AliveFile,
     history: Arc<History>,
     /// Nobody else touches it meanwhile.
     dir: DataDir,
@@ -116,17 +126,20 @@ impl App {
             None => None,
         };
         let kept = match kept {
-            Some((agents, kept)) => {
-                fleet.recall(agents, moment());
+            Some((agents, former, kept)) => {
+                fleet.recall(agents, former, moment());
                 Some(kept)
             }
             None => {
+                fleet.recall(Vec::new(), None, moment());
                 tracing::warn!(
                     "FLEETGAUGE_DATA_DIR is not set: a restart forgets which agents are gone, and nothing can be put"
                 );
                 None
             }
         };
+        let forward = settings.forward.clone().map(|rules| Forwarder::new(rules, Arc::clone(&telemetry)));
+        let (forward, outbox) = forward.transpose().map_err(BindError::RemoteWrite)?.unzip();
         let buffers = Room::new(settings.receive_buffer);
         let history = kept.as_ref().map(|kept| Arc::clone(&kept.history));
         let shared = Arc::new(Shared {
@@ -136,6 +149,9 @@ impl App {
             text: Room::new(settings.declared_max),
             telemetry,
             warnings: Quota::new(100, Duration::from_secs(10)),
+            exact: settings.exact,
+            forward: forward.map(Arc::new),
+            late_max: settings.history.retention,
             vitals: history.clone().filter(|_| settings.record_vitals),
             history,
         });
@@ -144,7 +160,7 @@ impl App {
         shared.telemetry.lines.set_connections_max(settings.line_connections_max.min(settings.files_max));
         let lines = Arc::new(Lines::new(Arc::clone(&shared)));
         let http = http.listen()?;
-        Ok(Self { settings, http, link, line, lines, shared, context, kept })
+        Ok(Self { settings, http, link, line, lines, shared, context, kept, outbox })
     }
 
     /// Where HTTP is served.
@@ -177,7 +193,7 @@ impl App {
         let saved = self.shared.fleet.version();
         let (http_addr, link_addr, line_addr) = (self.http_addr(), self.link_addr(), self.line_addr());
         tracing::info!(http = %http_addr, link = %link_addr, line = %line_addr, name = %self.settings.name, "listening");
-        let Self { settings, http, link, line, lines, shared, context, kept } = self;
+        let Self { settings, http, link, line, lines, shared, context, kept, outbox } = self;
         let (stopper, stopping) = stop::pair();
         let mut parts = JoinSet::new();
         let (of_link, of_house) = (Arc::clone(&shared), Arc::clone(&shared));
@@ -197,7 +213,14 @@ impl App {
             http::thread(http, context, stopping).await;
             "HTTP"
         });
-        let of_known = kept.as_ref().map(|kept| kept.known.clone());
+        if let Some(outbox) = outbox {
+            let (of_outbox, stop_outbox) = (Arc::clone(&shared), stop_house.clone());
+            parts.spawn(async move {
+                outbox.run(of_outbox, stop_outbox).await;
+                "remote write"
+            });
+        }
+        let of_known = kept.as_ref().map(|kept| (kept.known.clone(), kept.alive.clone()));
         parts.spawn(async move {
             keep_house(of_known, saved, of_house, stop_house).await;
             "house-keeping"
@@ -227,21 +250,21 @@ impl App {
 #[error("{0} ended by itself; the log says why")]
 pub struct Ended(&'static str);
 
+/// What the data directory has.
+type Opened = (Vec<KnownAgent>, Option<Former>, Kept);
+
 /// Takes the data directory, and opens what is in it.
-async fn open_data(
-    dir: PathBuf,
-    rules: history::Rules,
-    telemetry: Arc<Telemetry>,
-) -> Result<(Vec<KnownAgent>, Kept), BindError> {
+async fn open_data(dir: PathBuf, rules: history::Rules, telemetry: Arc<Telemetry>) -> Result<Opened, BindError> {
     let opened = {
         let dir = dir.clone();
-        tokio::task::spawn_blocking(move || -> Result<(Vec<KnownAgent>, Kept), String> {
+        tokio::task::spawn_blocking(move || -> Result<Opened, String> {
             let taken = DataDir::take(&dir).map_err(|refused| refused.to_string())?;
             let known = KnownFile::open(&dir).map_err(|error| error.to_string())?;
             let agents = known.load().map_err(|error| error.to_string())?;
             let history = History::open(&dir.join(HISTORY_DIR), rules, telemetry, moment);
             let history = history.map_err(|error| error.to_string())?;
-            Ok((agents, Kept { known, history, dir: taken }))
+            let alive = AliveFile::new(&dir);
+            Ok((agents, alive.load(), Kept { known, alive, history, dir: taken }))
         })
     };
     let opened = opened.await.unwrap_or_else(|error| Err(error.to_string()));
@@ -252,9 +275,10 @@ impl Kept {
     /// Writes what must survive, and closes the history, each within its time. What takes longer
     /// keeps the data directory until it is done, or until the process ends.
     async fn close(self, shared: Arc<Shared>) {
-        let Self { known, history, dir } = self;
+        let Self { known, alive, history, dir } = self;
         match tokio::time::timeout(SAVE_WITHIN, save(known, &shared)).await {
-            Ok(Ok(())) => {}
+            // Nobody scrapes any more.
+            Ok(Ok(())) => drop(alive.save(moment().wall_ms, moment().wall_ms)),
             Ok(Err(error)) => tracing::error!(%error, "the list of known agents was not written"),
             Err(_) => tracing::error!(after = ?SAVE_WITHIN, "the list of known agents was not written in time"),
         }
@@ -305,8 +329,9 @@ impl Bound {
 
 /// Lets go of what is over, and keeps the list of known agents up to date on disk, where it is of
 /// the version `saved`.
-async fn keep_house(known: Option<KnownFile>, mut saved: u64, shared: Arc<Shared>, mut stop: Stop) {
+async fn keep_house(kept: Option<(KnownFile, AliveFile)>, mut saved: u64, shared: Arc<Shared>, mut stop: Stop) {
     let mut is_failing = false;
+    let (mut last_alive, mut listed_ms) = (None::<tokio::time::Instant>, moment().wall_ms);
     let mut last_save = tokio::time::Instant::now();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -320,10 +345,19 @@ async fn keep_house(known: Option<KnownFile>, mut saved: u64, shared: Arc<Shared
             history.keep_house(moment().instant);
         }
         let version = shared.fleet.version();
-        if let Some(file) = &known
-            && version != saved
-            && last_save.elapsed() >= SAVE_EVERY
-        {
+        let Some((file, alive)) = &kept else { continue };
+        if version == saved {
+            listed_ms = moment().wall_ms;
+        }
+        if last_alive.is_none_or(|last| last.elapsed() >= ALIVE_EVERY) {
+            last_alive = Some(tokio::time::Instant::now());
+            let (file, alive_ms) = (alive.clone(), moment().wall_ms);
+            let written = tokio::task::spawn_blocking(move || file.save(alive_ms, listed_ms)).await;
+            if !matches!(written, Ok(Ok(()))) {
+                shared.telemetry.known_file_errors.inc();
+            }
+        }
+        if version != saved && last_save.elapsed() >= SAVE_EVERY {
             // A disk may be full for days: that is said once, and counted at each try.
             match save(file.clone(), &shared).await {
                 Ok(()) => {

@@ -6,17 +6,19 @@
 pub mod agent;
 pub mod declared;
 pub mod delay;
+pub mod dropped;
 pub mod families;
 pub mod known;
 pub mod naming;
 pub mod room;
 pub mod seat;
+mod sights;
 mod view;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use protocol::frame::{Acked, RefuseCode};
@@ -28,6 +30,7 @@ use self::families::Families;
 use self::naming::{Decision, Process};
 use self::room::Room;
 use self::seat::Seat;
+use self::sights::Sights;
 pub use self::view::AgentView;
 use crate::link::Incumbent;
 
@@ -110,6 +113,8 @@ pub struct Fleet {
     rules: Rules,
     room: Room,
     next_connection: AtomicU64,
+    /// What is known of when an agent could be seen of whose name nothing is.
+    unheard: Mutex<Sights>,
     /// Counts changes of what must survive a restart.
     version: AtomicU64,
 }
@@ -125,6 +130,7 @@ impl Fleet {
             rules,
             room,
             next_connection: AtomicU64::new(1),
+            unheard: Mutex::default(),
             version: AtomicU64::new(0),
         }
     }
@@ -189,7 +195,8 @@ impl Fleet {
                     return Entry::Refused(RefuseCode::Overloaded, reason);
                 }
                 let gone = Presence::Gone { forget_at: now.instant };
-                let agent = Arc::new(Agent::new(newcomer.name.clone(), gone, Facts::default(), false));
+                let sights = self.unheard.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let agent = Arc::new(Agent::new(newcomer.name.clone(), gone, Facts::default(), sights));
                 agents.insert(newcomer.name.clone(), Arc::clone(&agent));
                 agent
             }
@@ -240,6 +247,10 @@ impl Fleet {
         });
         let hold = newcomer.shown_elsewhere.min(limits::silence_after(newcomer.interval));
         state.hidden_until = (!hold.is_zero()).then(|| now.instant + hold);
+        if !newcomer.shown_elsewhere.is_zero() {
+            // Since when another page has shown it, nobody says.
+            state.sights.add(i64::MIN, known::after(now, now.instant + hold));
+        }
         state.facts.connected_since_ms = now.wall_ms;
         let mut info = newcomer.info.clone();
         for (name, value) in newcomer.labels.iter() {
@@ -274,7 +285,7 @@ impl Fleet {
                 }
                 Presence::Gone { forget_at } if now.instant >= forget_at => forgotten.push(agent.name.clone()),
                 // Its page has been empty since then; its memory goes too.
-                Presence::Connected(_) if !state.is_fresh(now.instant) => state.clear(&self.families),
+                Presence::Connected(_) if !state.is_fresh(now.instant) => state.clear(&self.families, now),
                 _ => {}
             }
         }
@@ -289,15 +300,14 @@ impl Fleet {
             // It may have come back since.
             let gone = |agent: &Arc<Agent>| matches!(agent.lock().presence, Presence::Gone { .. });
             if agents.get(&name).is_some_and(gone) {
-                agents.remove(&name);
-                self.touch();
+                self.remove(&mut agents, &name);
             }
         }
     }
 
     /// Takes an agent off the page and leaves its tombstone.
     fn bury(&self, state: &mut State, now: Moment) {
-        state.clear(&self.families);
+        state.clear(&self.families, now);
         let keep = if state.has_pushed { self.rules.tombstone } else { Duration::ZERO };
         state.presence = Presence::Gone { forget_at: now.instant + keep };
         state.facts.connected_since_ms = 0;
@@ -309,7 +319,7 @@ impl Fleet {
     fn make_room(&self) {
         let mut agents = self.agents.write().unwrap_or_else(PoisonError::into_inner);
         if agents.len() > self.rules.agents_max {
-            forget_oldest(&mut agents);
+            self.forget_oldest(&mut agents);
         }
         self.touch();
     }
@@ -318,19 +328,29 @@ impl Fleet {
     fn forget(&self, name: &AgentName) {
         let mut agents = self.agents.write().unwrap_or_else(PoisonError::into_inner);
         if agents.get(name).is_some_and(|agent| matches!(agent.lock().presence, Presence::Gone { .. })) {
-            agents.remove(name);
+            self.remove(&mut agents, name);
+        }
+    }
+
+    /// Forgets a name. When it could be seen is forgotten too: should it come back, nothing is known
+    /// of the time until now.
+    fn remove(&self, agents: &mut BTreeMap<AgentName, Arc<Agent>>, name: &AgentName) {
+        if let Some(agent) = agents.remove(name) {
+            let last_ms = agent.lock().sights.last_ms();
+            if let Some(last_ms) = last_ms {
+                self.unheard.lock().unwrap_or_else(PoisonError::into_inner).know_nothing_before(last_ms);
+            }
             self.touch();
         }
     }
-}
 
-fn forget_oldest(agents: &mut BTreeMap<AgentName, Arc<Agent>>) {
-    let tombstones = agents.values().filter_map(|agent| match agent.lock().presence {
-        Presence::Gone { forget_at } => Some((forget_at, agent.name.clone())),
-        _ => None,
-    });
-    if let Some((_, name)) = tombstones.min() {
-        agents.remove(&name);
+    fn forget_oldest(&self, agents: &mut BTreeMap<AgentName, Arc<Agent>>) {
+        let tombstones = agents.values().filter_map(|agent| match agent.lock().presence {
+            Presence::Gone { forget_at } => Some((forget_at, agent.name.clone())),
+            _ => None,
+        });
+        let Some((_, name)) = tombstones.min() else { return };
+        self.remove(agents, &name);
         tracing::debug!(agent = %name, "its tombstone gives way to a new agent: FLEETGAUGE_MAX_AGENTS allows no more names");
     }
 }

@@ -28,6 +28,7 @@ use crate::fleet::agent::Shown;
 use crate::link::{Shared, moment};
 use crate::page::Page;
 use crate::page::buffers::Buffers;
+use crate::page::encode::Times;
 use crate::page::own::Own;
 use crate::page::stream::{Scrape, stream};
 use crate::telemetry::Levels;
@@ -193,7 +194,7 @@ async fn metrics(
         reply.headers_mut().insert(name::RETRY_AFTER, name::HeaderValue::from_static("1"));
         return context.answered("/metrics", reply);
     };
-    let page = match page(&query, &context) {
+    let (page, times) = match page(&query, &context) {
         Ok(page) => page,
         Err((status, text)) => return context.answered("/metrics", sentence(status, &text)),
     };
@@ -201,6 +202,7 @@ async fn metrics(
     let gzip = negotiate::wants_gzip(accept_encoding.as_deref());
     let scrape = Scrape {
         format,
+        times,
         gzip,
         began: began.instant,
         within: SCRAPE_WITHIN,
@@ -245,25 +247,28 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// The page that a query asks for.
-fn page(query: &HashMap<String, String>, context: &Context) -> Result<Page, (StatusCode, String)> {
+/// The page that a query asks for, and whether it says when things were measured.
+fn page(query: &HashMap<String, String>, context: &Context) -> Result<(Page, Times), (StatusCode, String)> {
     let now = moment();
     let fleet = &context.shared.fleet;
+    let mut times = if context.shared.exact { Times::Shown } else { Times::Hidden };
     for (key, value) in query {
         match key.as_str() {
             "agent" => {}
-            // The place of exact mode, which shows the times of measurement.
-            "timestamps" if value == "0" => {}
+            "timestamps" if value == "0" => times = Times::Hidden,
+            "timestamps" if value == "1" => times = Times::Shown,
             "timestamps" => {
-                let text = "timestamps=1 is not there yet in this version".to_owned();
-                return Err((StatusCode::NOT_IMPLEMENTED, text));
+                return Err((StatusCode::BAD_REQUEST, format!("timestamps={value:?}: there are timestamps=0 and =1")));
             }
-            _ => return Err((StatusCode::BAD_REQUEST, format!("unknown parameter {key:?}; there is agent=NAME"))),
+            _ => {
+                let text = format!("unknown parameter {key:?}; there are agent=NAME and timestamps=1");
+                return Err((StatusCode::BAD_REQUEST, text));
+            }
         }
     }
     if let Some(agent) = query.get("agent") {
         return match fleet.view_one(agent, now) {
-            Some(view) if view.is_up => Ok(Page::new(view.shown)),
+            Some(view) if view.is_up => Ok((Page::new(view.shown), times)),
             None if !fleet.is_known(agent) => {
                 Err((StatusCode::NOT_FOUND, format!("no agent called {agent:?} was ever heard")))
             }
@@ -287,7 +292,7 @@ fn page(query: &HashMap<String, String>, context: &Context) -> Result<Page, (Sta
         vec![context.own.registry(&registry), context.own.agents(&views, &fleet.rules().job, &context.shared.name)];
     sets.extend(puts);
     sets.extend(views.into_iter().flat_map(|view| view.shown));
-    Ok(Page::new(sets))
+    Ok((Page::new(sets), times))
 }
 
 /// What programs put a short while ago.
@@ -307,7 +312,7 @@ fn puts(context: &Context, now: Moment) -> Option<Shown> {
 /// `GET /`: links, nothing more.
 const INDEX: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>FleetGauge</title>
 <h1>FleetGauge aggregator</h1><ul>
-<li><a href=/metrics>/metrics</a>: the whole fleet, for Prometheus; <code>?agent=NAME</code>: one agent
+<li><a href=/metrics>/metrics</a>: the whole fleet, for Prometheus; <code>?agent=NAME</code>: one agent, <code>?timestamps=1</code>: with times of measurement
 <li><a href=/api/v1/agents>/api/v1/agents</a>: who is there, as JSON
 <li><a href=/api/v1/targets>/api/v1/targets</a>: one target per agent, for http_sd_configs
 <li><a href=/api/v1/keys>/api/v1/keys</a>: what is in the history; <code>/api/v1/history?key=KEY</code>: its points

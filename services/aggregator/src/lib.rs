@@ -5,15 +5,18 @@
 //! [`app`] puts the parts together; [`telemetry`] is what the aggregator says about itself.
 
 pub mod accept;
+mod alive;
 pub mod app;
 pub mod data_dir;
 pub mod fleet;
+pub mod forward;
 pub mod health;
 pub mod history;
 pub mod http;
 pub mod lines;
 pub mod link;
 pub mod page;
+pub mod pending;
 mod quota;
 pub mod settings;
 pub mod stop;

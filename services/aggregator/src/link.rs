@@ -9,6 +9,7 @@ mod duplicates;
 mod ended;
 mod greet;
 mod incumbent;
+mod late;
 pub mod session;
 pub mod vitals;
 mod wire;
@@ -31,6 +32,7 @@ use self::session::Session;
 use self::wire::Wire;
 use crate::fleet::room::Room;
 use crate::fleet::{Fleet, Moment};
+use crate::forward::Forwarder;
 use crate::history::History;
 use crate::quota::Quota;
 use crate::stop::Stop;
@@ -59,8 +61,14 @@ pub struct Shared {
     pub text: Room,
     /// The aggregator's own metrics.
     pub telemetry: Arc<Telemetry>,
+    /// Exact mode: whoever scrapes is shown when things were measured.
+    pub exact: bool,
     /// What may still be logged about strangers.
     pub warnings: Quota,
+    /// The way to remote write, where there is one.
+    pub forward: Option<Arc<Forwarder>>,
+    /// What was measured longer ago nobody takes.
+    pub late_max: Duration,
     /// The history, where there is a data directory.
     pub history: Option<Arc<History>>,
     /// The same, where agents' vital signs are recorded.
@@ -178,7 +186,7 @@ where
                 Ok(()) => is_filled = true,
                 Err(ended) => break ended,
             },
-            ack = acks.next() => if let Err(ended) = wire.say(&ack).await {
+            ack = acks.next() => if let Err(ended) = acknowledge(wire, &session, &ack).await {
                 break ended;
             },
             heard = inbox.next() => {
@@ -219,6 +227,15 @@ where
     ended
 }
 
+/// Notes what is safe, and says so.
+async fn acknowledge<IO>(wire: &mut Wire<'_, IO>, session: &Session, ack: &ToAgent) -> Result<(), Ended>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    session.acked(ack);
+    wire.say(ack).await
+}
+
 /// What is synced by now is acknowledged still.
 async fn say_last_acks<IO>(wire: &mut Wire<'_, IO>, acks: &mut Acks, ended: &Ended)
 where
@@ -241,8 +258,9 @@ where
     let mut frames = 0;
     while let Some(frame) = wire.next_frame()? {
         if let Some(answer) = session.take(frame, moment())?
-            && let Some(due) = acks.add(answer)
+            && let Some(due) = acks.add(answer)?
         {
+            session.acked(&due);
             wire.queue(&due);
         }
         frames += 1;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lifecycle::SettingsError;
 
+use crate::forward::{self, Which};
 use crate::history::Rules;
 
 /// Less than this could not even hold a few of the longest lines.
@@ -63,6 +64,10 @@ pub struct Settings {
     pub history: Rules,
     /// Do agents' vital signs go to the history?
     pub record_vitals: bool,
+    /// Exact mode: does the page show times of measurement unless asked not to?
+    pub exact: bool,
+    /// Remote write, where there is a URL.
+    pub forward: Option<forward::Rules>,
 }
 
 impl Settings {
@@ -96,6 +101,8 @@ impl Settings {
             receive_buffer: bytes(settings, "FLEETGAUGE_RECEIVE_BUFFER")?,
             history: history(settings)?,
             record_vitals: settings.one_of("FLEETGAUGE_RECORD_VITALS", &["on", "off"])? == "on",
+            exact: settings.one_of("FLEETGAUGE_EXACT", &["false", "true"])? == "true",
+            forward: forward(settings)?,
         })
     }
 }
@@ -131,6 +138,39 @@ fn history(settings: &lifecycle::Settings) -> Result<Rules, SettingsError> {
         partition_span: (retention / PARTITIONS_PER_RETENTION).min(PARTITION_SPAN_MAX),
         partition_points_max: PARTITION_POINTS_MAX,
     })
+}
+
+/// Shortest and longest age up to which samples are written remotely.
+const WINDOW_MIN: Duration = Duration::from_secs(10);
+const WINDOW_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+fn forward(settings: &lifecycle::Settings) -> Result<Option<forward::Rules>, SettingsError> {
+    let (url, token_file) =
+        (settings.text("FLEETGAUGE_REMOTE_WRITE_URL")?, settings.text("FLEETGAUGE_REMOTE_WRITE_TOKEN_FILE")?);
+    let which = settings.one_of("FLEETGAUGE_REMOTE_WRITE", &["late", "all"])?;
+    let window = settings.duration("FLEETGAUGE_REMOTE_WRITE_WINDOW")?;
+    if !(WINDOW_MIN..=WINDOW_MAX).contains(&window) {
+        return Err(settings.bad("FLEETGAUGE_REMOTE_WRITE_WINDOW", "accepted: 10s to 30d"));
+    }
+    let buffer = bytes(settings, "FLEETGAUGE_REMOTE_WRITE_BUFFER")?;
+    if url.is_empty() {
+        return Ok(None);
+    }
+    let schemes: &[&str] = if cfg!(feature = "tls") { &["http", "https"] } else { &["http"] };
+    let good = |url: &hyper::Uri| {
+        let names_nobody = url.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+        names_nobody && url.scheme_str().is_some_and(|scheme| schemes.contains(&scheme))
+    };
+    let Some(url) = url.parse().ok().filter(good) else {
+        let accepted = format!(
+            "accepted: a URL that begins with {}://, without a password, such as http://prometheus:9090/api/v1/write",
+            schemes.join(":// or ")
+        );
+        return Err(settings.bad("FLEETGAUGE_REMOTE_WRITE_URL", &accepted));
+    };
+    let which = if which == "all" { Which::All } else { Which::Late };
+    let token_file = (!token_file.is_empty()).then(|| token_file.into());
+    Ok(Some(forward::Rules { url, token_file, which, window, buffer }))
 }
 
 fn tombstone(settings: &lifecycle::Settings) -> Result<Duration, SettingsError> {

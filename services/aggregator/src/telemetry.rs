@@ -1,5 +1,6 @@
 //! The aggregator's own metrics: what counts them, and how they are gathered.
 
+mod forward;
 mod history;
 mod lines;
 mod table;
@@ -11,6 +12,7 @@ use prometheus::{
 use protocol::ToAggregator;
 use protocol::frame::{RefuseCode, Stream};
 
+pub use self::forward::Forward;
 pub use self::history::History;
 pub use self::lines::{LineError, Lines};
 use self::table::{
@@ -21,6 +23,7 @@ use self::table::{
 };
 pub use self::table::{Metric, TABLE};
 use crate::fleet::agent::Outcome;
+use crate::fleet::dropped::Dropped;
 
 /// Names of frames, in the order of [`frame_index`].
 const FRAME_NAMES: [&str; 11] =
@@ -91,6 +94,8 @@ pub struct Telemetry {
     scrapes_aborted: IntCounterVec,
     /// Failed writes of the list of known agents.
     pub known_file_errors: IntCounter,
+    /// What becomes of late samples.
+    pub(crate) forward: Forward,
     /// What the history says.
     pub(crate) history: History,
     /// Those of put/get.
@@ -151,6 +156,7 @@ impl Telemetry {
             scrape_bytes: make.histogram(&SCRAPE_BYTES, &[1e4, 1e5, 1e6, 1e7, 5e7, 1e8, 5e8, 1e9])?,
             scrapes_aborted: make.counters(&SCRAPES_ABORTED)?,
             known_file_errors: make.counter(&KNOWN_FILE_ERRORS)?,
+            forward: Forward::new(&make)?,
             history: History::new(&make)?,
             lines: Lines::new(&make)?,
             registry,
@@ -167,8 +173,8 @@ impl Telemetry {
         for reason in ["bye", "closed", "failed", "unread", "stopping", "refused"] {
             let _zero = self.closed.with_label_values(&[reason]);
         }
-        for reason in ["late", "conflict", "superseded"] {
-            let _zero = self.dropped.with_label_values(&[reason]);
+        for reason in Dropped::ALL {
+            let _zero = self.dropped.with_label_values(&[reason.as_str()]);
         }
         for reason in ["busy", "slow", "client"] {
             let _zero = self.scrapes_aborted.with_label_values(&[reason]);
@@ -235,16 +241,16 @@ impl Telemetry {
         self.visible.inc_by(outcome.visible);
         let retyped = outcome.clashes.iter().filter(|clash| clash.shown.is_some()).count();
         self.retyped.inc_by(retyped as u64);
-        self.samples_dropped("conflict", outcome.conflict);
+        self.samples_dropped(Dropped::Conflict, outcome.conflict);
     }
 
     pub(crate) fn samples_duplicate(&self, samples: u64) {
         self.duplicate.inc_by(samples);
     }
 
-    pub(crate) fn samples_dropped(&self, reason: &'static str, samples: u64) {
+    pub(crate) fn samples_dropped(&self, reason: Dropped, samples: u64) {
         if samples > 0 {
-            self.dropped.with_label_values(&[reason]).inc_by(samples);
+            self.dropped.with_label_values(&[reason.as_str()]).inc_by(samples);
         }
     }
 

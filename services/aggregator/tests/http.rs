@@ -137,7 +137,8 @@ async fn paths_methods_and_heads() {
         ("DELETE /api/v1/agents", 405),
         ("GET /metrics?agent=nobody", 404),
         ("GET /metrics?agent=%0a%22", 404),
-        ("GET /metrics?timestamps=1", 501),
+        ("GET /metrics?timestamps=1", 200),
+        ("GET /metrics?timestamps=2", 400),
         ("GET /metrics?name=x", 400),
     ] {
         let answer = running.ask(&format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await;

@@ -12,8 +12,11 @@ use protocol::frame::{Acked, MetricType};
 use protocol::{AgentName, Labels, is_absent};
 
 use super::declared::Declared;
+use super::dropped::{Dropped, DroppedSamples};
 use super::families::{Families, Family};
 use super::naming::{Process, TakeOvers};
+use super::sights::Sights;
+use super::{Moment, known};
 use crate::link::Incumbent;
 
 /// One agent.
@@ -43,6 +46,8 @@ pub(super) struct State {
     pub(super) awaited_until: Option<Instant>,
     pub(super) slots: BTreeMap<Box<str>, Slot>,
     pub(super) facts: Facts,
+    /// When a scrape could see it.
+    pub(super) sights: Sights,
 }
 
 /// Is the agent there?
@@ -82,10 +87,10 @@ pub struct Facts {
     pub clock_offset_ms: i64,
     /// Samples received, of the live and the late stream.
     pub samples: u64,
-    /// Samples dropped because they were late.
-    pub dropped_late: u64,
-    /// Samples dropped because another family owns their name.
-    pub dropped_conflict: u64,
+    /// Late samples that are in the history or were written remotely.
+    pub filled: u64,
+    /// Samples dropped.
+    pub dropped: DroppedSamples,
 }
 
 /// The set of one name that is on the page, or would be if it had not failed.
@@ -106,6 +111,15 @@ pub struct PushedSet {
     pub declared: Arc<Declared>,
     /// Its values, `None` if it failed.
     pub values: Option<Vec<f64>>,
+}
+
+/// When a push was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measured {
+    /// By our wall clock, Unix ms.
+    pub at_ms: i64,
+    /// The agent's wall clock minus ours.
+    pub offset_ms: i64,
 }
 
 /// What became of a push.
@@ -141,13 +155,16 @@ pub struct Shown {
     pub values: Arc<Vec<f64>>,
     /// How many of them are there now.
     pub present: usize,
+    /// When they were measured, by our wall clock, Unix ms; `None`: as the page is made.
+    pub measured_ms: Option<i64>,
 }
 
 impl Agent {
-    pub(super) fn new(name: AgentName, presence: Presence, facts: Facts, has_pushed: bool) -> Self {
+    /// One that has not pushed.
+    pub(super) fn new(name: AgentName, presence: Presence, facts: Facts, sights: Sights) -> Self {
         let state = State {
             presence,
-            has_pushed,
+            has_pushed: false,
             takeovers: TakeOvers::default(),
             acked: (String::new(), Acked::default()),
             hidden_until: None,
@@ -155,8 +172,25 @@ impl Agent {
             awaited_until: None,
             slots: BTreeMap::new(),
             facts,
+            sights,
         };
         Self { name, state: Mutex::new(state) }
+    }
+
+    /// So many of its late samples are safe.
+    pub fn filled(&self, samples: u64) {
+        self.lock().facts.filled += samples;
+    }
+
+    /// So many of its samples are dropped.
+    pub fn dropped(&self, reason: Dropped, samples: u64) {
+        self.lock().facts.dropped.add(reason, samples);
+    }
+
+    /// What is counted of it.
+    #[cfg(test)]
+    pub(crate) fn facts(&self) -> Facts {
+        self.lock().facts.clone()
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -176,7 +210,13 @@ impl State {
     }
 
     /// Puts a push on the page, all of it.
-    pub(super) fn show(&mut self, connection: u64, push: Vec<PushedSet>, families: &Families) -> Outcome {
+    pub(super) fn show(
+        &mut self,
+        connection: u64,
+        measured: Measured,
+        push: Vec<PushedSet>,
+        families: &Families,
+    ) -> Outcome {
         let mut outcome = Outcome::default();
         let mut leaving = Vec::new();
         for PushedSet { set, declared, values } in push {
@@ -194,7 +234,13 @@ impl State {
                     }
                 };
                 let present = values.iter().filter(|value| !is_absent(**value)).count();
-                Shown { declared, families: claimed, values: Arc::new(values), present }
+                Shown {
+                    declared,
+                    families: claimed,
+                    values: Arc::new(values),
+                    present,
+                    measured_ms: Some(measured.at_ms),
+                }
             });
             if let Some(shown) = &shown {
                 outcome.count(shown);
@@ -211,6 +257,8 @@ impl State {
             families.release(&shown.families);
         }
         self.has_pushed = true;
+        self.sights.begin(measured.at_ms);
+        self.facts.clock_offset_ms = measured.offset_ms;
         outcome
     }
 
@@ -222,11 +270,29 @@ impl State {
     }
 
     /// Takes everything off the page.
-    pub(super) fn clear(&mut self, families: &Families) {
+    pub(super) fn clear(&mut self, families: &Families, now: Moment) {
+        self.end_sight(now);
         self.fresh_until = None;
         for shown in self.take_slots(|_| true) {
             families.release(&shown.families);
         }
+    }
+
+    /// Notes when it left the page, where that is over: at the moment it was due to, not when somebody
+    /// looks.
+    pub(super) fn note_sight(&mut self, now: Moment) {
+        if !self.is_fresh(now.instant) {
+            self.end_sight(now);
+        }
+    }
+
+    fn end_sight(&mut self, now: Moment) {
+        let leaving = match &self.presence {
+            Presence::Leaving { until } => Some(*until),
+            _ => None,
+        };
+        let due = [self.fresh_until, leaving].into_iter().flatten().min();
+        self.sights.end(known::after(now, due.map_or(now.instant, |due| due.min(now.instant))));
     }
 
     fn take_slots(&mut self, which: impl Fn(&Slot) -> bool) -> Vec<Shown> {
@@ -284,4 +350,15 @@ fn clashes(declared: &Declared, families: &[Arc<Family>]) -> Vec<Clash> {
             shown: (!family.is_blocked()).then_some(family.kind),
         })
         .collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// One that nobody knows.
+    pub(crate) fn agent(name: &str) -> Arc<Agent> {
+        let gone = Presence::Gone { forget_at: Instant::now() };
+        Arc::new(Agent::new(AgentName::parse(name).unwrap(), gone, Facts::default(), Sights::default()))
+    }
 }

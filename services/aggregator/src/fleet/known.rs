@@ -9,13 +9,15 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::{AgentName, Labels};
 use serde::{Deserialize, Serialize};
 
 use super::agent::{Agent, Facts, Presence};
+use super::sights::Sights;
 use super::{EXPECT_FOR, Fleet, Moment};
+use crate::alive::Former;
 
 const FILE: &str = "agents.json";
 /// 20,000 agents with a kilobyte of labels each, and room to spare.
@@ -29,6 +31,9 @@ pub struct KnownAgent {
     last_seen_ms: i64,
     /// When its tombstone goes; `None`: it was there when this was written.
     forget_at_ms: Option<i64>,
+    /// When it could be seen; `None`: an earlier version did not say.
+    #[serde(default)]
+    sights: Option<Sights>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -126,7 +131,8 @@ impl Fleet {
     #[must_use]
     pub fn known(&self, now: Moment) -> Vec<KnownAgent> {
         let know = |agent: &Arc<Agent>| {
-            let state = agent.lock();
+            let mut state = agent.lock();
+            state.note_sight(now);
             let forget_at_ms = match state.presence {
                 Presence::Gone { forget_at } => Some(now.wall_ms + millis(forget_at.duration_since(now.instant))),
                 Presence::Expected { .. } => None,
@@ -136,14 +142,18 @@ impl Fleet {
             };
             let facts = &state.facts;
             let (name, info) = (agent.name.as_str().to_owned(), Labels::clone(&facts.info));
-            state.has_pushed.then_some(KnownAgent { name, info, last_seen_ms: facts.last_seen_ms, forget_at_ms })
+            let (last_seen_ms, sights) = (facts.last_seen_ms, Some(state.sights.clone()));
+            state.has_pushed.then_some(KnownAgent { name, info, last_seen_ms, forget_at_ms, sights })
         };
         self.all().iter().filter_map(know).collect()
     }
 
     /// Takes in what was kept, before anyone connects. Agents that were there when it was written
-    /// are expected back; the others keep their tombstones for what is left of their time.
-    pub fn recall(&self, known: Vec<KnownAgent>, now: Moment) {
+    /// are expected back; the others keep their tombstones for what is left of their time. `former`:
+    /// when the process before ended; `None`: what could be seen before this one began is not known.
+    pub fn recall(&self, known: Vec<KnownAgent>, former: Option<Former>, now: Moment) {
+        let unheard = sights_of(None, former, now);
+        self.unheard.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&unheard);
         let mut agents = self.agents.write().unwrap_or_else(PoisonError::into_inner);
         for one in known.into_iter().take(self.rules.agents_max) {
             let Ok(name) = AgentName::parse(&one.name) else { continue };
@@ -156,9 +166,37 @@ impl Fleet {
                 }
             };
             let facts = Facts { info: Arc::new(one.info), last_seen_ms: one.last_seen_ms, ..Facts::default() };
-            agents.insert(name.clone(), Arc::new(Agent::new(name, presence, facts, true)));
+            let former = former.filter(|_| one.sights.is_some());
+            let agent = Agent::new(name.clone(), presence, facts, sights_of(one.sights, former, now));
+            agent.lock().has_pushed = true;
+            agents.insert(name, Arc::new(agent));
         }
     }
+}
+
+/// When an agent could be seen until this process began.
+fn sights_of(kept: Option<Sights>, former: Option<Former>, now: Moment) -> Sights {
+    let mut sights = kept.unwrap_or_default();
+    match former {
+        // Where the wall clock was set back, it ended now.
+        Some(Former { ended_ms, listed_ms }) => {
+            let ended_ms = ended_ms.min(now.wall_ms);
+            sights.end(ended_ms);
+            // What changed after the list was written last is not in it.
+            sights.add(listed_ms.min(ended_ms), ended_ms);
+        }
+        None => {
+            sights.end(now.wall_ms);
+            sights.know_nothing_before(now.wall_ms);
+        }
+    }
+    sights
+}
+
+/// What the wall clock says, or said, at this instant.
+pub(super) fn after(now: Moment, instant: Instant) -> i64 {
+    let ahead = millis(instant.saturating_duration_since(now.instant));
+    now.wall_ms.saturating_add(ahead).saturating_sub(millis(now.instant.saturating_duration_since(instant)))
 }
 
 fn millis(duration: Duration) -> i64 {
@@ -171,7 +209,7 @@ mod tests {
 
     fn agent(name: &str) -> KnownAgent {
         let info = Labels::of(&[("os", "linux\n\"")]);
-        KnownAgent { name: name.into(), info, last_seen_ms: 5, forget_at_ms: Some(7) }
+        KnownAgent { name: name.into(), info, last_seen_ms: 5, forget_at_ms: Some(7), sights: None }
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use protocol::frame::Stream;
 use protocol::{AgentName, limits};
 
-use super::agent::{Agent, Outcome, Presence, PushedSet};
+use super::agent::{Agent, Measured, Outcome, Presence, PushedSet};
 use super::declared::Identity;
+use super::dropped::Dropped;
 use super::{Fleet, Moment};
 
 /// A seat in the fleet. Once another connection has taken the name over, nothing that is done
@@ -41,7 +42,7 @@ impl Seat {
 
     /// Shows a push that is in time. `None`: another connection has the name now.
     #[must_use]
-    pub fn show(&self, seq: u64, offset_ms: i64, push: Vec<PushedSet>, now: Moment) -> Option<Outcome> {
+    pub fn show(&self, seq: u64, measured: Measured, push: Vec<PushedSet>, now: Moment) -> Option<Outcome> {
         let mut state = self.agent.lock();
         if !state.is_seated(self.id) {
             return None;
@@ -49,17 +50,16 @@ impl Seat {
         let (is_first, is_news) = (!state.has_pushed, !state.is_fresh(now.instant));
         if is_news {
             // What had left the page must not come back with a push that does not mention it.
-            state.clear(&self.fleet.families);
+            state.clear(&self.fleet.families, now);
         }
-        let outcome = state.show(self.id, push, &self.fleet.families);
+        let outcome = state.show(self.id, measured, push, &self.fleet.families);
         state.acked.1.live = state.acked.1.live.max(seq);
         if let Presence::Connected(connected) = &state.presence {
             state.fresh_until = Some(now.instant + limits::silence_after(connected.interval));
         }
         state.facts.last_seen_ms = now.wall_ms;
-        state.facts.clock_offset_ms = offset_ms;
         state.facts.samples += outcome.visible + outcome.conflict;
-        state.facts.dropped_conflict += outcome.conflict;
+        state.facts.dropped.add(Dropped::Conflict, outcome.conflict);
         drop(state);
         if is_first {
             self.fleet.make_room();
@@ -70,20 +70,33 @@ impl Seat {
         Some(outcome)
     }
 
-    /// Counts a push that is late, of which nothing is kept. False: another connection has the
-    /// name now.
+    /// Counts a push that is late, and says whether a scrape could see the agent when it was measured.
+    /// `None`: another connection has the name now.
     #[must_use]
-    pub fn drop_late(&self, stream: Stream, seq: u64, samples: u64) -> bool {
+    pub fn take_late(&self, measured_ms: i64, samples: u64, now: Moment) -> Option<bool> {
         let mut state = self.agent.lock();
-        let is_seated = state.is_seated(self.id);
-        if is_seated {
+        if !state.is_seated(self.id) {
+            return None;
+        }
+        state.note_sight(now);
+        state.facts.samples += samples;
+        Some(state.sights.covers(measured_ms))
+    }
+
+    /// A push is safe, so that it need not be sent again.
+    pub fn acked(&self, stream: Stream, seq: u64) {
+        let mut state = self.agent.lock();
+        if state.is_seated(self.id) {
             let acked = &mut state.acked.1;
             let acked = if stream == Stream::Live { &mut acked.live } else { &mut acked.late };
             *acked = seq.max(*acked);
-            state.facts.samples += samples;
-            state.facts.dropped_late += samples;
         }
-        is_seated
+    }
+
+    /// The agent, to count what becomes of its late samples, however long that takes.
+    #[must_use]
+    pub fn agent(&self) -> Arc<Agent> {
+        Arc::clone(&self.agent)
     }
 
     /// Takes a retired set off the page.

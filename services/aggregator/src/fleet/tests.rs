@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use protocol::frame::{Declare, Family, MetricType, Series};
 
-use super::agent::PushedSet;
+use super::agent::{Measured, PushedSet};
 use super::declared::{Builder, Declared};
 use super::*;
 
@@ -138,7 +138,7 @@ impl World {
                         None => model.shown.remove(&set),
                     };
                 }
-                self.visible += seat.show(1, 0, push, now).expect("its seat").visible;
+                self.visible += seat.show(1, Measured { at_ms: 0, offset_ms: 0 }, push, now).expect("its seat").visible;
                 model.has_pushed = true;
                 model.fresh_until = Some(elapsed + limits::silence_after(INTERVAL));
             }

@@ -28,6 +28,7 @@ struct Agent {
     series: usize,
     samples: u64,
     samples_dropped: BTreeMap<&'static str, u64>,
+    samples_filled: u64,
     info: BTreeMap<String, String>,
 }
 
@@ -48,7 +49,8 @@ fn agent(view: &AgentView) -> Agent {
         clock_offset_seconds: seconds(facts.clock_offset_ms),
         series: view.series(),
         samples: facts.samples,
-        samples_dropped: BTreeMap::from([("conflict", facts.dropped_conflict), ("late", facts.dropped_late)]),
+        samples_dropped: facts.dropped.iter().collect(),
+        samples_filled: facts.filled,
         info: facts.info.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
     }
 }

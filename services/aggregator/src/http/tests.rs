@@ -9,6 +9,10 @@ use crate::page::tests::text;
 use crate::quota::Quota;
 use crate::telemetry::Telemetry;
 
+fn query(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
 fn context(history: Option<Arc<History>>, telemetry: Arc<Telemetry>) -> Context {
     let rules = Rules {
         job: "node".into(),
@@ -23,6 +27,9 @@ fn context(history: Option<Arc<History>>, telemetry: Arc<Telemetry>) -> Context 
         buffers: Room::new(1000),
         text: Room::new(1000),
         warnings: Quota::new(0, Duration::from_secs(1)),
+        exact: false,
+        forward: None,
+        late_max: Duration::from_secs(30 * 24 * 3600),
         history,
         vitals: None,
         telemetry,
@@ -32,7 +39,7 @@ fn context(history: Option<Arc<History>>, telemetry: Arc<Telemetry>) -> Context 
 
 /// The lines of the page that are about puts.
 fn puts(context: &Context) -> Vec<String> {
-    let page = page(&HashMap::new(), context).unwrap();
+    let (page, _) = page(&HashMap::new(), context).unwrap();
     let text = text(&page, Format::Text);
     text.lines()
         .filter(|line| line.contains("fleetgauge_put ") || line.contains("fleetgauge_put{"))
@@ -42,7 +49,7 @@ fn puts(context: &Context) -> Vec<String> {
 
 /// How many keys the page says it does not show.
 fn hidden(context: &Context) -> String {
-    let text = text(&page(&HashMap::new(), context).unwrap(), Format::Text);
+    let text = text(&page(&HashMap::new(), context).unwrap().0, Format::Text);
     let line = text.lines().find_map(|line| line.strip_prefix("fleetgauge_put_series_hidden "));
     line.unwrap().to_owned()
 }
@@ -82,6 +89,19 @@ async fn what_was_put_a_short_while_ago_is_on_the_page() {
     tokio::time::advance(expiry + Duration::from_secs(1)).await;
     assert!(puts(&context).is_empty());
     assert_eq!(hidden(&context), "0");
+}
+
+#[test]
+fn times_are_shown_to_those_who_ask_or_by_default() {
+    for exact in [false, true] {
+        let mut context = context(None, Arc::new(Telemetry::new(1).unwrap()));
+        Arc::get_mut(&mut context.shared).unwrap().exact = exact;
+        let times = |pairs: &[(&str, &str)]| page(&query(pairs), &context).map(|(_, times)| times == Times::Shown);
+        assert_eq!(times(&[]), Ok(exact));
+        assert_eq!(times(&[("timestamps", "0")]), Ok(false));
+        assert_eq!(times(&[("timestamps", "1")]), Ok(true));
+        assert_eq!(times(&[("timestamps", "yes")]).unwrap_err().0, StatusCode::BAD_REQUEST);
+    }
 }
 
 #[tokio::test]

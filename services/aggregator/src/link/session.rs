@@ -14,13 +14,16 @@ use super::acks::Answer;
 use super::assembly::{HalfDeclared, HalfPush};
 use super::duplicates::Declarations;
 use super::ended::Ended;
+use super::late::{self, Late, Unsafe};
 use super::vitals::{Signs, Stored, Vitals};
 use crate::fleet::Moment;
-use crate::fleet::agent::Clash;
+use crate::fleet::agent::{Clash, Measured, PushedSet};
 use crate::fleet::declared::Declared;
-use crate::fleet::delay::Clocks;
+use crate::fleet::delay::{Clocks, Reading};
+use crate::fleet::dropped::Dropped;
 use crate::fleet::room::Share;
 use crate::fleet::seat::Seat;
+use crate::forward::Which;
 use crate::telemetry::Telemetry;
 
 /// Most families of a connection whose clashes are logged.
@@ -243,7 +246,7 @@ impl Session {
 
     /// Somebody else has the name; nothing of this push counts, and it is not acknowledged.
     fn displaced(&self, samples: u64) -> Ended {
-        self.telemetry().samples_dropped("superseded", samples);
+        self.telemetry().samples_dropped(Dropped::Superseded, samples);
         Ended::refused(RefuseCode::Superseded, "another connection of this agent took over".to_owned())
     }
 
@@ -265,13 +268,52 @@ impl Session {
         }
     }
 
-    /// Hands the vital signs of a push to the history. `age`: how long ago they were measured,
-    /// whatever the agent's own wall clock says. What cannot even wait there is counted.
-    fn record(&self, signs: Signs, arrived: Moment, age: Duration) -> Option<Stored> {
-        let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-        let second = arrived.wall_ms.saturating_sub(age_ms).div_euclid(1000);
-        let recorded = self.vitals.as_ref()?.record(signs, second)?;
-        recorded.inspect_err(|_| self.telemetry().history.unsynced_acks.inc()).ok()
+    /// Hands the vital signs of a push to the history, as measured at this time by our clock. `Err`:
+    /// they cannot even wait there, which is counted.
+    fn record(&self, signs: Signs, at_ms: i64) -> Result<Option<Stored>, ()> {
+        let recorded = self.vitals.as_ref().and_then(|vitals| vitals.record(signs, at_ms.div_euclid(1000)));
+        recorded.transpose().map_err(|_| ())
+    }
+
+    /// Notes what is said to be safe, so that it need not come again.
+    pub fn acked(&self, frame: &ToAgent) {
+        if let ToAgent::Ack(Ack { stream: Stream::Late, seq }) = frame {
+            self.seat.acked(Stream::Late, *seq);
+        }
+    }
+
+    /// Gives a late push where it belongs. `None`: nothing is to be waited for.
+    fn take_late(&mut self, push: HalfPush, reading: Reading, now: Moment) -> Result<Option<Unsafe>, Ended> {
+        let (head, samples) = (push.head().clone(), push.samples());
+        let at_ms = corrected_ms(&head, reading.offset_ms);
+        let Some(was_seen) = self.seat.take_late(at_ms, samples, now) else {
+            return Err(self.displaced(samples));
+        };
+        if head.stream == Stream::Live {
+            self.seat.acked(Stream::Live, head.seq);
+        }
+        if late::is_absurd(&head, at_ms, &self.shared, now) {
+            self.telemetry().samples_dropped(Dropped::AbsurdTime, samples);
+            self.seat.agent().dropped(Dropped::AbsurdTime, samples);
+            return Ok(None);
+        }
+        let sets = push.into_sets()?;
+        let measure = |vitals: &mut Vitals| {
+            let signs = vitals.measure(head.stream, &sets, measured_mono(&head));
+            (vitals.samples_of(&signs, &sets), signs)
+        };
+        let (of_vitals, signs) = self.vitals.as_mut().map(measure).unwrap_or_default();
+        let stored = self.record(signs, at_ms);
+        let (shared, seat) = (&*self.shared, &self.seat);
+        let late = Late { shared, seat, head: &head, at_ms, samples, sets, was_seen, stored, of_vitals, now };
+        Ok(Some(late.take()))
+    }
+
+    /// Where everything is written remotely, what is shown is too.
+    fn forward_shown(&self, sets: &[PushedSet], at_ms: i64) {
+        if let Some(forward) = self.shared.forward.as_ref().filter(|forward| forward.rules().which == Which::All) {
+            forward.submit(late::moments(&self.seat, at_ms, sets, forward, None));
+        }
     }
 
     /// Takes in the push that is open, and acknowledges it.
@@ -285,30 +327,30 @@ impl Session {
         let safe = if head.stream == Stream::Live { self.safe.live } else { self.safe.late };
         let measured_ms = measured_mono(&head);
         let is_late = age > limits::late_after(self.interval) || measured_ms < self.freshest_ms;
-        let mut stored = None;
+        let (mut stored, mut waits) = (None, None);
         self.telemetry().push_received(head.stream, samples);
         if head.seq <= safe {
             self.telemetry().samples_duplicate(samples);
         } else if head.stream == Stream::Late || is_late {
-            // The place where late samples go to the history and to remote write, once there are.
-            if !self.seat.drop_late(head.stream, head.seq, samples) {
-                return Err(self.displaced(samples));
-            }
-            self.telemetry().samples_dropped("late", samples);
+            waits = self.take_late(push, reading, now)?;
         } else {
             let sets = push.into_sets()?;
-            let signs = self.vitals.as_mut().map(|vitals| vitals.measure(&sets, measured_ms)).unwrap_or_default();
-            let Some(outcome) = self.seat.show(head.seq, reading.offset_ms, sets, now) else {
+            let signs =
+                self.vitals.as_mut().map(|vitals| vitals.measure(Stream::Live, &sets, measured_ms)).unwrap_or_default();
+            let measured = Measured { at_ms: corrected_ms(&head, reading.offset_ms), offset_ms: reading.offset_ms };
+            self.forward_shown(&sets, measured.at_ms);
+            let Some(outcome) = self.seat.show(head.seq, measured, sets, now) else {
                 return Err(self.displaced(samples));
             };
-            stored = self.record(signs, arrived, age);
+            let recorded = self.record(signs, measured.at_ms);
+            stored = recorded.inspect_err(|()| self.telemetry().history.unsynced_acks.inc()).unwrap_or_default();
             self.shown += 1;
             self.freshest_ms = measured_ms;
             self.telemetry().push_shown(&outcome);
             self.tell(&outcome.clashes);
         }
         let acked = head.seq.max(safe);
-        Ok(Answer { frame: ToAgent::Ack(Ack { stream: head.stream, seq: acked }), stored })
+        Ok(Answer { frame: ToAgent::Ack(Ack { stream: head.stream, seq: acked }), stored, waits })
     }
 }
 
@@ -334,6 +376,13 @@ impl Sets {
 fn no_room(what: &str, setting: &str) -> Ended {
     let reason = format!("all agents together have as many {what} as {setting} of the aggregator allows");
     Ended::refused(RefuseCode::Overloaded, reason).retry_after(Duration::from_secs(30))
+}
+
+/// When a push was measured, by our wall clock. The same for what is live and for what is late, so
+/// that what is sent again gets the time under which it was seen.
+fn corrected_ms(head: &Push, offset_ms: i64) -> i64 {
+    // A time of measurement in the future is one that was sent at once.
+    head.measured_ms.min(head.now_ms).saturating_sub(offset_ms)
 }
 
 /// When a push was measured, by the agent's clock that never steps.

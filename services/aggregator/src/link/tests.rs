@@ -2,6 +2,7 @@
 //! waits.
 
 mod identity;
+mod late;
 mod pushes;
 mod refusals;
 mod vitals;
@@ -52,6 +53,9 @@ impl Inside {
             buffers: Room::new(buffer),
             text: Room::new(1 << 20),
             warnings: Quota::new(0, Duration::from_secs(1)),
+            exact: false,
+            forward: None,
+            late_max: Duration::from_secs(30 * 24 * 3600),
             vitals: history.clone(),
             history,
             telemetry,

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use protocol::AgentName;
+use protocol::frame::Stream;
 use tokio::sync::oneshot;
 
 use self::places::{Place, Places};
@@ -72,8 +73,9 @@ pub(super) struct Vitals {
     keys: [String; COUNT],
     /// Of the sets that have any.
     places: HashMap<u64, Places>,
-    /// What the counters were when they last came.
-    before: [Option<Counted>; COUNT],
+    /// What the counters were when they last came, live and late: the two streams speak of different
+    /// times.
+    before: [[Option<Counted>; COUNT]; 2],
 }
 
 impl Vitals {
@@ -96,18 +98,35 @@ impl Vitals {
 
     /// What these sets say, which were measured at `mono_ms` by the agent's clock that never steps.
     /// Where two of them have the same vital sign, the first one's counts.
-    pub(super) fn measure(&mut self, sets: &[PushedSet], mono_ms: i64) -> Signs {
+    pub(super) fn measure(&mut self, stream: Stream, sets: &[PushedSet], mono_ms: i64) -> Signs {
         let mut signs = Signs::default();
+        let [live, late] = &mut self.before;
+        let stream = if stream == Stream::Live { live } else { late };
         for PushedSet { set, values, .. } in sets {
             let (Some(values), Some(places)) = (values, self.places.get(set)) else { continue };
             for (number, place) in places.iter() {
-                let (Some(sign), Some(before)) = (signs.get_mut(number), self.before.get_mut(number)) else { continue };
+                let (Some(sign), Some(before)) = (signs.get_mut(number), stream.get_mut(number)) else { continue };
                 if sign.is_none() {
                     *sign = read(place, values, before, mono_ms);
                 }
             }
         }
         signs
+    }
+
+    /// How many samples of these sets the signs are made of.
+    pub(super) fn samples_of(&self, signs: &Signs, sets: &[PushedSet]) -> u64 {
+        let mut made = signs.map(|sign| sign.is_some());
+        let mut samples = 0;
+        for PushedSet { set, values, .. } in sets {
+            let (Some(values), Some(places)) = (values, self.places.get(set)) else { continue };
+            for (number, place) in places.iter() {
+                if made.get_mut(number).is_some_and(std::mem::take) {
+                    samples += place.samples(values);
+                }
+            }
+        }
+        samples
     }
 
     /// Hands these to the history, as measured at this Unix second; `None`: there are none.

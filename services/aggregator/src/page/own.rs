@@ -29,7 +29,7 @@ pub struct AgentFamily {
 }
 
 /// All families about agents, in the order of `about`.
-pub const AGENT_FAMILIES: [AgentFamily; 8] = [
+pub const AGENT_FAMILIES: [AgentFamily; 9] = [
     family("fleetgauge_agent_up", MetricType::Gauge, "", "1: the agent is connected; 0: it is gone."),
     family(
         "fleetgauge_agent_info",
@@ -62,6 +62,12 @@ pub const AGENT_FAMILIES: [AgentFamily; 8] = [
         MetricType::Counter,
         "reason",
         "Samples of the agent that were dropped, by reason.",
+    ),
+    family(
+        "fleetgauge_agent_samples_filled_total",
+        MetricType::Counter,
+        "",
+        "Late samples of the agent that are in the history or were written remotely.",
     ),
 ];
 
@@ -112,7 +118,7 @@ impl Own {
     fn shown(&self, builder: Builder, values: Vec<f64>) -> Shown {
         let declared = Arc::new(builder.finish_unchecked());
         let families = declared.claims.iter().map(|claim| self.family(claim)).collect();
-        Shown { declared, families, present: values.len(), values: Arc::new(values) }
+        Shown { declared, families, present: values.len(), values: Arc::new(values), measured_ms: None }
     }
 
     /// The registry as a set.
@@ -185,9 +191,11 @@ fn about(family: usize, view: &AgentView, mut series: impl FnMut(&[(&str, &str)]
         5 => series(&[], count(view.series() as u64)),
         6 => series(&[], count(facts.samples)),
         7 => {
-            series(&[("reason", "conflict")], count(facts.dropped_conflict));
-            series(&[("reason", "late")], count(facts.dropped_late));
+            for (reason, samples) in facts.dropped.iter() {
+                series(&[("reason", reason)], count(samples));
+            }
         }
+        8 => series(&[], count(facts.filled)),
         _ => {}
     }
 }

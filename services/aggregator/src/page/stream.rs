@@ -9,7 +9,7 @@ use futures_util::stream::{self, Stream, StreamExt};
 
 use super::Page;
 use super::buffers::{Buffer, Buffers};
-use super::encode::{Encoder, Format, Piece, pieces};
+use super::encode::{Encoder, Format, Piece, Times, pieces};
 use super::gzip;
 use crate::telemetry::Telemetry;
 
@@ -36,6 +36,8 @@ pub enum Aborted {
 pub struct Scrape {
     /// The format.
     pub format: Format,
+    /// Are times of measurement shown?
+    pub times: Times,
     /// Compress it?
     pub gzip: bool,
     /// When it began.
@@ -88,7 +90,7 @@ pub fn stream<H: Send + Sync + 'static>(
     held: H,
 ) -> impl Stream<Item = Result<Bytes, Aborted>> + Send + Sync + 'static {
     let (is_gzip, until) = (scrape.gzip, scrape.began + scrape.within);
-    let encoder = Encoder::new(&page, scrape.format);
+    let encoder = Encoder::new(&page, scrape.format, scrape.times);
     let parts: Vec<Part> = pieces(&page).into_iter().map(Part::Piece).chain([Part::End]).collect();
     let job = Arc::new(Job { page, encoder, buffers: buffers.clone(), is_gzip });
     let written = stream::iter(parts)

@@ -3,14 +3,18 @@
 use protocol::frame::{Declare, Family as Sent, MetricType, Series};
 use protocol::{ABSENT, AgentName, Labels};
 
-use super::encode::{Encoder, Format, pieces};
+use super::encode::{Encoder, Format, Times, pieces};
 use super::*;
 use crate::fleet::declared::{Builder, Identity};
 use crate::fleet::families::Families;
 
 /// A page as one text.
 pub(crate) fn text(page: &Page, format: Format) -> String {
-    let encoder = Encoder::new(page, format);
+    written(page, format, Times::Hidden)
+}
+
+fn written(page: &Page, format: Format, times: Times) -> String {
+    let encoder = Encoder::new(page, format, times);
     let mut out = Vec::new();
     for piece in pieces(page) {
         encoder.write(page, piece, &mut out);
@@ -36,6 +40,7 @@ fn shown(table: &Families, agent: &str, families: Vec<Sent>, values: &[f64]) -> 
         declared,
         present: values.len(),
         values: Arc::new(values.to_vec()),
+        measured_ms: None,
     }
 }
 
@@ -174,6 +179,26 @@ fn a_page_is_the_same_however_it_is_cut_into_pieces() {
         assert_eq!(counts == 0, total == 0, "{lengths:?}");
         assert!(text.len() < counts * (3 << 19) + 1, "a piece is about a megabyte: {counts} for {}", text.len());
     }
+}
+
+#[test]
+fn the_exact_page_says_when_each_set_was_measured() {
+    let table = Families::default();
+    let gauge = |name| family(name, MetricType::Gauge, &[("", &[])]);
+    let mut sets: Vec<Shown> =
+        ["h1", "h2", "h3", "h4"].map(|agent| shown(&table, agent, vec![gauge("x")], &[1.5])).into();
+    for (set, measured_ms) in sets.iter_mut().zip([Some(1_790_000_000_042), Some(-1), Some(-2_500), None]) {
+        set.measured_ms = measured_ms;
+    }
+    let page = Page::new(sets);
+    let lines = |format, times| -> Vec<String> {
+        let text = written(&page, format, times);
+        text.lines().filter(|line| line.starts_with('x')).map(|line| line.split_once("} ").unwrap().1.into()).collect()
+    };
+    assert_eq!(lines(Format::Text, Times::Hidden), ["1.5"; 4]);
+    assert_eq!(lines(Format::OpenMetrics, Times::Hidden), ["1.5"; 4]);
+    assert_eq!(lines(Format::Text, Times::Shown), ["1.5 1790000000042", "1.5 -1", "1.5 -2500", "1.5"]);
+    assert_eq!(lines(Format::OpenMetrics, Times::Shown), ["1.5 1790000000.042", "1.5 -0.001", "1.5 -2.500", "1.5"]);
 }
 
 #[test]

@@ -83,6 +83,44 @@ pub(super) const DUPLICATE: Metric =
     metric("fleetgauge_samples_duplicate_total", "counter", &[], "Samples of pushes that were safe already.");
 pub(super) const DROPPED: Metric =
     metric("fleetgauge_samples_dropped_total", "counter", &["reason"], "Samples dropped, by reason.");
+pub(super) const STORED: Metric =
+    metric("fleetgauge_samples_stored_total", "counter", &[], "Late samples whose vital signs are in the history.");
+pub(super) const FORWARDED: Metric =
+    metric("fleetgauge_samples_forwarded_total", "counter", &[], "Late samples written remotely.");
+pub(super) const PENDING: Metric = metric(
+    "fleetgauge_samples_pending",
+    "gauge",
+    &[],
+    "Late samples of which it is not decided yet what becomes of them.",
+);
+pub(super) const REMOTE_REQUESTS: Metric = metric(
+    "fleetgauge_remote_write_requests_total",
+    "counter",
+    &["outcome"],
+    "Requests of remote write: written, refused (then split, or dropped), or to be tried again.",
+);
+pub(super) const REMOTE_SAMPLES: Metric = metric(
+    "fleetgauge_remote_write_samples_total",
+    "counter",
+    &["outcome"],
+    "Samples and ends of series given to remote write, by what became of them.",
+);
+pub(super) const REMOTE_SECONDS: Metric =
+    metric("fleetgauge_remote_write_duration_seconds", "histogram", &[], "Time until a request was answered.");
+pub(super) const REMOTE_SUCCESS: Metric = metric(
+    "fleetgauge_remote_write_last_success_timestamp_seconds",
+    "gauge",
+    &[],
+    "When a request was last written, Unix time; 0: never.",
+);
+pub(super) const REMOTE_BUFFER: Metric =
+    metric("fleetgauge_remote_write_buffer_bytes", "gauge", &[], "Room taken by what waits for its remote write.");
+pub(super) const REMOTE_BUFFER_LIMIT: Metric = metric(
+    "fleetgauge_remote_write_buffer_limit_bytes",
+    "gauge",
+    &[],
+    "That room, FLEETGAUGE_REMOTE_WRITE_BUFFER; 0: remote write is off.",
+);
 pub(super) const RETYPED: Metric = metric(
     "fleetgauge_type_conflicts_total",
     "counter",
@@ -251,6 +289,15 @@ pub const TABLE: &[&Metric] = &[
     &VISIBLE,
     &DUPLICATE,
     &DROPPED,
+    &STORED,
+    &FORWARDED,
+    &PENDING,
+    &REMOTE_REQUESTS,
+    &REMOTE_SAMPLES,
+    &REMOTE_SECONDS,
+    &REMOTE_SUCCESS,
+    &REMOTE_BUFFER,
+    &REMOTE_BUFFER_LIMIT,
     &RETYPED,
     &REQUESTS,
     &HTTP_CONNECTIONS,

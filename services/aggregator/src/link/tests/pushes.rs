@@ -1,6 +1,7 @@
 //! What a push does to the page.
 
 use super::*;
+use crate::fleet::dropped::Dropped;
 
 #[tokio::test(start_paused = true)]
 async fn a_push_is_shown_whole_or_not_at_all() {
@@ -62,7 +63,7 @@ async fn what_is_late_is_dropped_counted_and_acknowledged() {
     assert_eq!(talk.hear().await, json!({"ack": {"stream": "late", "seq": 1}}));
     assert_eq!(inside.page("a"), ["a 1", "b 2"]);
     let facts = inside.view("a").unwrap().facts;
-    assert_eq!((facts.samples, facts.dropped_late), (5, 3));
+    assert_eq!((facts.samples, facts.dropped.get(Dropped::Late)), (5, 3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,7 +89,7 @@ async fn a_link_that_stalls_and_bursts_shows_nothing_old_as_new() {
     talk.say(json!({"end": {"seq": 3}})).await;
     talk.hear().await;
     assert_eq!(inside.page("a"), ["a 2", "b 0"]);
-    assert_eq!(inside.view("a").unwrap().facts.dropped_late, 2);
+    assert_eq!(inside.view("a").unwrap().facts.dropped.get(Dropped::Late), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,7 +110,7 @@ async fn a_clash_costs_the_younger_its_series_until_the_older_is_gone() {
     gauge.say(declare(1, "g", &["x_count", "y"])).await;
     gauge.push(1, &[1.0, 2.0]).await;
     assert_eq!(inside.view("b").unwrap().series(), 1);
-    assert_eq!(inside.view("b").unwrap().facts.dropped_conflict, 1);
+    assert_eq!(inside.view("b").unwrap().facts.dropped.get(Dropped::Conflict), 1);
     histogram.say(json!({"bye": {}})).await;
     histogram.hear().await;
     gauge.push(2, &[1.0, 2.0]).await;

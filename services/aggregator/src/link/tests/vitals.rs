@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::fleet::dropped::Dropped;
 use crate::history::tests::{of, read, rules};
 use crate::history::{History, Rules, What};
 
@@ -105,7 +106,7 @@ async fn a_push_is_recorded_at_the_second_of_its_measurement() {
 }
 
 #[tokio::test]
-async fn pushes_without_vital_signs_and_late_ones_wait_for_nothing() {
+async fn pushes_without_vital_signs_wait_for_nothing_and_late_ones_are_recorded_in_their_time() {
     let dir = tempfile::tempdir().unwrap();
     let inside = with(dir.path(), rules(), moment);
     let mut talk = inside.host("a").await;
@@ -113,9 +114,31 @@ async fn pushes_without_vital_signs_and_late_ones_wait_for_nothing() {
     talk.say(head("late", 1, 60_000)).await;
     talk.say(values(2, 0, &[0.5, 1.0])).await;
     talk.say(json!({"end": {"seq": 1}})).await;
-    assert_eq!(talk.hear().await["ack"]["stream"], "late");
-    assert_eq!(inside.values("a.cpu"), [0.0; 0]);
     assert_eq!(inside.shared.telemetry.history.syncs.get(), 0);
+    assert_eq!(talk.hear().await["ack"]["stream"], "late");
+    let rows = read(inside.history(), of("a.cpu"));
+    assert_eq!((rows.len(), rows[0].2), (1, 50.0), "what is acknowledged is there");
+    let age = moment().wall_ms.div_euclid(1000) - rows[0].1;
+    assert!((60..=70).contains(&age), "measured {age} s ago");
+    let facts = inside.view("a").unwrap().facts;
+    assert_eq!((facts.filled, facts.dropped.get(Dropped::Late)), (1, 1), "its other series had nowhere to go");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_ack_waits_for_the_history_as_long_as_it_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let inside = with(dir.path(), rules(), stuck);
+    let mut talk = inside.host("a").await;
+    for seq in 1..=17 {
+        talk.say(head("late", seq, 60_000)).await;
+        talk.say(values(2, 0, &[0.5, 1.0])).await;
+        talk.say(json!({"end": {"seq": seq}})).await;
+    }
+    // It may have 16 on their way.
+    let reason = talk.expect_refusal("limit").await;
+    assert!(reason.contains("16"), "{reason}");
+    let lost = inside.shared.telemetry.forward.pending.get();
+    assert_eq!(lost, 0, "what was not decided is counted as lost with the link");
 }
 
 #[tokio::test]

@@ -25,6 +25,18 @@ pub(super) enum Place {
     Counters(Devices, Box<[usize]>),
 }
 
+impl Place {
+    /// How many of these values it looks at that are there.
+    pub(super) fn samples(&self, values: &[f64]) -> u64 {
+        let is_there = |at: &usize| values.get(*at).is_some_and(|value| !protocol::is_absent(*value));
+        match self {
+            Self::Value(at) | Self::Percent(at) => u64::from(is_there(at)),
+            Self::Fullest(series) => series.clone().filter(is_there).count() as u64,
+            Self::Counters(_, series) => series.iter().filter(|at| is_there(at)).count() as u64,
+        }
+    }
+}
+
 /// The vital signs of one set, by their numbers in [`VITALS`].
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Places(Box<[(usize, Place)]>);

@@ -37,7 +37,7 @@ fn push(vitals: &mut Vitals, set: u64, mono_ms: i64, series: &[Given<'_>]) -> Ve
     let declared = declared_as(MetricType::Gauge, series);
     vitals.declared(set, &declared);
     let values = Some(series.iter().map(|(_, _, value)| *value).collect());
-    by_name(vitals.measure(&[PushedSet { set, declared, values }], mono_ms))
+    by_name(vitals.measure(Stream::Live, &[PushedSet { set, declared, values }], mono_ms))
 }
 
 fn by_name(signs: Signs) -> Vec<(&'static str, f64)> {
@@ -120,12 +120,15 @@ fn a_set_that_failed_or_was_retired_says_nothing() {
         vitals.declared(set, &declared);
     }
     let pushed = |set, values| PushedSet { set, declared: Arc::clone(&declared), values };
-    assert_eq!(by_name(vitals.measure(&[pushed(1, None), pushed(2, Some(vec![5.0]))], 0)), [("load1", 5.0)]);
+    assert_eq!(
+        by_name(vitals.measure(Stream::Live, &[pushed(1, None), pushed(2, Some(vec![5.0]))], 0)),
+        [("load1", 5.0)]
+    );
     let both = [pushed(1, Some(vec![4.0])), pushed(2, Some(vec![5.0]))];
-    assert_eq!(by_name(vitals.measure(&both, 0)), [("load1", 4.0)]);
+    assert_eq!(by_name(vitals.measure(Stream::Live, &both, 0)), [("load1", 4.0)]);
     vitals.retired(1);
-    assert_eq!(by_name(vitals.measure(&both, 0)), [("load1", 5.0)]);
+    assert_eq!(by_name(vitals.measure(Stream::Live, &both, 0)), [("load1", 5.0)]);
     vitals.retired(2);
-    let nothing = vitals.measure(&both, 0);
+    let nothing = vitals.measure(Stream::Live, &both, 0);
     assert!(vitals.record(nothing, 0).is_none());
 }
