@@ -99,8 +99,12 @@ impl Up {
         let target = agent::Target { host: link.ip().to_string(), port: link.port() };
         let mut agents = JoinSet::new();
         for number in 1..=self.agents {
+            let name = self.name(template, number);
+            // A spool is one agent's alone.
+            let dir = template.spool.dir.as_ref().map(|dir| dir.join(&name));
             let settings = agent::Settings {
-                agent: AgentName::parse(&self.name(template, number)).map_err(|error| error.to_string())?,
+                agent: AgentName::parse(&name).map_err(|error| error.to_string())?,
+                spool: agent::spool::SpoolSettings { dir, ..template.spool.clone() },
                 aggregators: vec![target.clone()],
                 ..template.clone()
             };

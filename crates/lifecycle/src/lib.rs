@@ -3,9 +3,10 @@
 //! [`settings`] reads the environment (the only place that does), [`logging`] sets up the log,
 //! [`stop`] turns stop signals into a future, [`exit`] names the exit codes, [`clock`] reads the wall
 //! clock (the only place that does), [`host`] asks the system for its name, [`limits`] for more open
-//! files, [`disk`] how much room is left. What differs between systems is kept here as far as that goes.
+//! files, [`disk`] how much room is left, [`data_dir`] takes a folder for one process alone. What differs between systems is kept here as far as that goes.
 
 pub mod clock;
+pub mod data_dir;
 pub mod disk;
 pub mod exit;
 pub mod host;

@@ -182,8 +182,20 @@ pub const TABLE: &[Known] = &[
     known(
         "FLEETGAUGE_SPOOL_DIR",
         "",
-        "–",
-        "directory for pushes that wait for their ack; reserved: this version keeps no more than the newest, in memory",
+        "agent",
+        "directory where pushes that cannot be sent outlive the agent and the host; created if missing, one agent's alone; default: none, they wait in memory; under `fleetgauge up` each agent has a directory of its name in it",
+    ),
+    known(
+        "FLEETGAUGE_SPOOL_DISK",
+        "64MiB",
+        "agent",
+        "most bytes that wait in that directory, 256KiB to 64GiB; beyond it the oldest are dropped and counted",
+    ),
+    known(
+        "FLEETGAUGE_SPOOL_MEMORY",
+        "16MiB",
+        "agent",
+        "most bytes that wait in memory: all without a directory, else what the disk has not taken yet",
     ),
     known(
         "FLEETGAUGE_HTTP_LISTEN",

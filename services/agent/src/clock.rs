@@ -25,6 +25,16 @@ pub fn now() -> Moment {
     Moment { wall_ms: lifecycle::clock::unix_ms(), mono_ms: mono_ms() }
 }
 
+/// What tells this boot of the host from all others: the steady clock begins anew with each. Where
+/// the system has no name for it, each process counts as a boot of its own.
+#[must_use]
+pub fn boot(random: u64) -> u64 {
+    let name = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let bits = u128::from_str_radix(&name.trim().replace('-', ""), 16);
+    // Half of a random number is one.
+    bits.map_or(random, |bits| u64::try_from(bits >> 64).unwrap_or(random))
+}
+
 /// Time since boot, sleep included: what was measured before a laptop slept must not look fresh
 /// when it wakes.
 #[cfg(unix)]

@@ -15,6 +15,7 @@ mod host;
 pub mod mailbox;
 pub mod measurement;
 pub mod settings;
+pub mod spool;
 pub mod telemetry;
 mod uplink;
 

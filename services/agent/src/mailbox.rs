@@ -1,34 +1,55 @@
-//! Where a measurement waits for the uplink. There is room for one: the newest.
-//!
-//! This is the place of a spool: until there is one, what could not be sent before the next
-//! measurement came is dropped, and counted.
+//! Where a measurement waits for the uplink. There is room for one, the newest, and not for long:
+//! what cannot be sent at once goes to the spool.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 use crate::collect::scheduler::Pace;
 use crate::measurement::Measurement;
+use crate::spool::Spool;
+
+/// How long a measurement may wait to be sent live: a connection is made within this, and what a
+/// crash of the host may cost is no more.
+const IN_HAND: Duration = Duration::from_millis(500);
 
 /// Between the thread that collects and the task that sends.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Mailbox {
     slots: Mutex<Slots>,
     arrived: Notify,
+    /// The same for who sees to it that nothing waits for long.
+    waits: Notify,
+    spool: Arc<Spool>,
     /// How the thread that fills it is told to hurry, or to end.
     pub pace: Pace,
 }
 
 #[derive(Debug, Default)]
 struct Slots {
-    waiting: Option<Measurement>,
+    waiting: Option<(Measurement, Instant)>,
     /// One that was sent: its room is used again.
     spare: Option<Measurement>,
 }
 
 impl Mailbox {
+    /// An empty one before this spool.
+    #[must_use]
+    pub fn new(spool: Arc<Spool>) -> Self {
+        let (arrived, waits) = (Notify::new(), Notify::new());
+        Self { slots: Mutex::default(), arrived, waits, spool, pace: Pace::default() }
+    }
+
     fn slots(&self) -> MutexGuard<'_, Slots> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is behind it.
+    #[must_use]
+    pub fn spool(&self) -> &Spool {
+        &self.spool
     }
 
     /// An empty measurement to fill.
@@ -36,20 +57,33 @@ impl Mailbox {
         self.slots().spare.take().unwrap_or_default()
     }
 
-    /// Puts in the newest measurement. Says whether one was waiting, which is now lost.
+    /// Puts in the newest measurement. Says whether one was waiting, which is in the spool now.
     pub fn put(&self, measurement: Measurement) -> bool {
-        let mut slots = self.slots();
-        let lost = slots.waiting.replace(measurement);
-        let was_waiting = lost.is_some();
-        slots.spare = lost.or(slots.spare.take());
-        drop(slots);
+        let older = self.slots().waiting.replace((measurement, Instant::now()));
         self.arrived.notify_one();
+        self.waits.notify_one();
+        let was_waiting = older.is_some();
+        if let Some((older, _)) = older {
+            self.keep(older);
+        }
         was_waiting
+    }
+
+    /// Puts one that cannot be sent now into the spool; gives its number there.
+    pub fn keep(&self, measurement: Measurement) -> Option<u64> {
+        let seq = self.spool.put(&measurement);
+        self.give_back(measurement);
+        seq
     }
 
     /// Takes out what waits.
     pub fn take(&self) -> Option<Measurement> {
-        self.slots().waiting.take()
+        self.slots().waiting.take().map(|(measurement, _)| measurement)
+    }
+
+    /// Does one wait?
+    pub fn is_waiting(&self) -> bool {
+        self.slots().waiting.is_some()
     }
 
     /// Gives back one that is no longer needed.
@@ -60,5 +94,21 @@ impl Mailbox {
     /// Completes when something was put in since the last time.
     pub async fn arrived(&self) {
         self.arrived.notified().await;
+    }
+
+    /// Completes, and gives what waited, when something has waited for too long.
+    pub async fn overdue(&self) -> Measurement {
+        loop {
+            let since = self.slots().waiting.as_ref().map(|(_, since)| *since);
+            match since {
+                Some(since) if since.elapsed() >= IN_HAND => {
+                    if let Some(measurement) = self.take() {
+                        return measurement;
+                    }
+                }
+                Some(since) => sleep_until(since + IN_HAND).await,
+                None => self.waits.notified().await,
+            }
+        }
     }
 }

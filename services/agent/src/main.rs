@@ -77,6 +77,7 @@ fn run(settings: &lifecycle::Settings) -> ExitCode {
     };
     let agent = match agent::Agent::new(resolved) {
         Ok(agent) => agent,
+        Err(error @ agent::AgentError::Spool(_)) => return exit::because(exit::SETTINGS, error),
         Err(error) => return exit::because(exit::FAILED, error),
     };
     // One thread for the connection; collecting has its own.

@@ -8,12 +8,16 @@ use protocol::limits::{AGENT_NAME_BYTES_MAX, INTERVAL_MAX, INTERVAL_MIN};
 use protocol::{AgentName, Labels, declare};
 
 use crate::collect::config::Config;
+use crate::spool::SpoolSettings;
 
 /// Longest labels, written as JSON: a `hello` has 4,096 bytes, of which names, clocks and what the
 /// host is take less than 1,500.
 const LABELS_BYTES_MAX: usize = 2560;
 /// Most aggregators in the list.
 const AGGREGATORS_MAX: usize = 16;
+/// Smallest and largest spool.
+const SPOOL_BYTES_MIN: usize = 256 << 10;
+const SPOOL_BYTES_MAX: usize = 64 << 30;
 
 /// Where an aggregator listens for agents.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +82,8 @@ pub struct Settings {
     pub collect: Config,
     /// File that is written at each acknowledged push.
     pub heartbeat: Option<PathBuf>,
+    /// Where what cannot be sent waits, and how much of it.
+    pub spool: SpoolSettings,
 }
 
 impl Settings {
@@ -105,8 +111,20 @@ impl Settings {
             collect: Config { labels: labels.clone(), ..Config::resolve(settings, interval)? },
             labels,
             heartbeat: path(settings, "FLEETGAUGE_HEARTBEAT_FILE")?,
+            spool: SpoolSettings {
+                memory: spool_bytes(settings, "FLEETGAUGE_SPOOL_MEMORY")?,
+                disk: spool_bytes(settings, "FLEETGAUGE_SPOOL_DISK")?,
+                dir: path(settings, "FLEETGAUGE_SPOOL_DIR")?,
+            },
         })
     }
+}
+
+/// The least holds some pushes of an ordinary host; the most is 100 times what a day takes.
+fn spool_bytes(settings: &lifecycle::Settings, name: &str) -> Result<usize, SettingsError> {
+    let bytes = usize::try_from(settings.bytes(name)?).ok();
+    let bytes = bytes.filter(|bytes| (SPOOL_BYTES_MIN..=SPOOL_BYTES_MAX).contains(bytes));
+    bytes.ok_or_else(|| settings.bad(name, "accepted: a size from 256KiB to 64GiB"))
 }
 
 fn path(settings: &lifecycle::Settings, name: &str) -> Result<Option<PathBuf>, SettingsError> {
@@ -260,5 +278,7 @@ mod tests {
         let four = ["a", "b", "c", "d"].map(|name| format!("{name}={long}")).join(",");
         check_bad("FLEETGAUGE_LABELS", &four, "at most 2560 bytes in all");
         check_bad("FLEETGAUGE_EPHEMERAL", "yes", "true or false");
+        check_bad("FLEETGAUGE_SPOOL_MEMORY", "1KiB", "256KiB to 64GiB");
+        check_bad("FLEETGAUGE_SPOOL_DISK", "1TiB", "256KiB to 64GiB");
     }
 }

@@ -16,10 +16,10 @@ const READING_BUCKETS: &[f64] = &[0.000_1, 0.001, 0.01, 0.1, 1.0];
 /// Buckets of the time from sending a push to its ack: a rack, a country, the moon.
 const ACK_BUCKETS: &[f64] = &[0.001, 0.005, 0.02, 0.1, 0.5, 2.5];
 
-/// Why a measurement was not acknowledged: the `reason` of `fleetgauge_push_dropped_total`.
+/// Why a measurement went to the spool: the `reason` of `fleetgauge_push_spooled_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dropped {
-    /// The next one came before it could be sent.
+pub enum Spooled {
+    /// It could not be sent at once.
     NotSent,
     /// It was sent and the connection ended before its ack.
     NotAcked,
@@ -29,7 +29,7 @@ pub enum Dropped {
     Stopped,
 }
 
-impl Dropped {
+impl Spooled {
     const ALL: [Self; 4] = [Self::NotSent, Self::NotAcked, Self::Stale, Self::Stopped];
 
     /// As it stands in the metric.
@@ -93,7 +93,8 @@ pub struct Telemetry {
     connects: IntCounter,
     reconnects: IntCounter,
     failures: IntCounterVec,
-    dropped: IntCounterVec,
+    spooled: IntCounterVec,
+    late: IntCounterVec,
     ack_seconds: Histogram,
     reading_seconds: Histogram,
     dropped_series: IntCounterVec,
@@ -149,7 +150,7 @@ impl Telemetry {
             pushes: counters(
                 &registry,
                 "fleetgauge_push_total",
-                "Measurements, by what became of them: acked or dropped.",
+                "Measurements, by what became of them: acked at once, or spooled.",
                 &["result"],
             ),
             push_bytes: counter(
@@ -169,11 +170,17 @@ impl Telemetry {
                 "Connections that failed or ended, by reason.",
                 &["reason"],
             ),
-            dropped: counters(
+            spooled: counters(
                 &registry,
-                "fleetgauge_push_dropped_total",
-                "Measurements that were never acknowledged, by reason.",
+                "fleetgauge_push_spooled_total",
+                "Measurements that were put into the spool, by reason.",
                 &["reason"],
+            ),
+            late: counters(
+                &registry,
+                "fleetgauge_push_late_total",
+                "Pushes of the late stream, by what became of them: sent (again counts again), acked, or safe, because the aggregator had them already.",
+                &["result"],
             ),
             ack_seconds: histogram(
                 &registry,
@@ -204,11 +211,14 @@ impl Telemetry {
     /// Counters whose labels are known are there from the first push on: `rate()` sees the first
     /// failure only if it saw the zero before.
     fn start_at_zero(&self) {
-        for result in ["acked", "dropped"] {
+        for result in ["acked", "spooled"] {
             let _zero = self.pushes.with_label_values(&[result]);
         }
-        for reason in Dropped::ALL {
-            let _zero = self.dropped.with_label_values(&[reason.as_str()]);
+        for result in ["sent", "acked", "safe"] {
+            let _zero = self.late.with_label_values(&[result]);
+        }
+        for reason in Spooled::ALL {
+            let _zero = self.spooled.with_label_values(&[reason.as_str()]);
         }
         for reason in Failure::PLAIN {
             let _zero = self.failures.with_label_values(&[&reason.as_str()]);
@@ -235,10 +245,25 @@ impl Telemetry {
         }
     }
 
-    /// A measurement will never be acknowledged.
-    pub fn dropped(&self, reason: Dropped) {
-        self.pushes.with_label_values(&["dropped"]).inc();
-        self.dropped.with_label_values(&[reason.as_str()]).inc();
+    /// Late pushes were sent.
+    pub fn late_sent(&self) {
+        self.late.with_label_values(&["sent"]).inc();
+    }
+
+    /// Late pushes were acknowledged.
+    pub fn late_acked(&self, count: u64) {
+        self.late.with_label_values(&["acked"]).inc_by(count);
+    }
+
+    /// A push need not be sent again.
+    pub fn late_safe(&self) {
+        self.late.with_label_values(&["safe"]).inc();
+    }
+
+    /// A measurement was put into the spool.
+    pub fn spooled(&self, reason: Spooled) {
+        self.pushes.with_label_values(&["spooled"]).inc();
+        self.spooled.with_label_values(&[reason.as_str()]).inc();
     }
 
     /// Bytes went out.

@@ -15,7 +15,7 @@ fn what_may_be_counted_one_day_is_zero_from_the_start() {
     let telemetry = Telemetry::new();
     let page = page(&telemetry);
     for reason in ["not_sent", "not_acked", "stale", "stopped"] {
-        assert!(page.contains(&format!("fleetgauge_push_dropped_total{{reason=\"{reason}\"}} 0\n")), "{reason}");
+        assert!(page.contains(&format!("fleetgauge_push_spooled_total{{reason=\"{reason}\"}} 0\n")), "{reason}");
     }
 }
 

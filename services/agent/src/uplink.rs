@@ -23,6 +23,10 @@ mod account_tests;
 mod connect;
 mod connection;
 mod guest;
+mod late;
+mod late_sets;
+#[cfg(test)]
+mod late_tests;
 mod link;
 mod room;
 mod route;
@@ -32,27 +36,32 @@ mod stage;
 mod tests;
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::VERSION;
-use protocol::frame::Hello;
+use protocol::frame::{Acked, Hello, RefuseCode};
 use protocol::limits::{grace_after_close, silence_after};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::clock::Moment;
 use crate::mailbox::Mailbox;
 use crate::measurement::Measurement;
 use crate::settings::Settings;
-use crate::telemetry::{Dropped, Failure, Telemetry};
+use crate::spool::{Lost, Next};
+use crate::telemetry::{Failure, Spooled, Telemetry};
 
 pub(crate) use connect::{Connect, TcpConnect};
-use connection::Connection;
+use connection::{Connection, Event};
 use route::Route;
 
 /// How long a clean stop may take: the stop of a process has a second for everything.
 const FAREWELL_WITHIN: Duration = Duration::from_millis(400);
+/// Most pushes of lost connections of which the next aggregator is asked whether it has them.
+const DOUBTFUL_MAX: usize = 16;
+/// How often in a row a late push may be under way when the agent is refused.
+const REFUSALS_MAX: u32 = 3;
 /// Most different reasons that the log remembers as told.
 const TOLD_MAX: usize = 100;
 /// What goes on for long is told again after this: logs are rotated.
@@ -77,20 +86,10 @@ impl Ended {
     }
 }
 
-/// Who the agent is, for every connection the same.
-#[derive(Debug, Clone)]
-pub(crate) struct Identity {
-    /// The numbering of the pushes: as long as there is no spool, that of this process.
-    pub(crate) session: String,
-    /// Grows with every process.
-    pub(crate) incarnation: u64,
-}
-
 /// Keeps an agent connected, for ever.
 pub(crate) struct Uplink<C: Connect> {
     connect: C,
     settings: Arc<Settings>,
-    identity: Identity,
     mailbox: Arc<Mailbox>,
     telemetry: Arc<Telemetry>,
     now: fn() -> Moment,
@@ -98,12 +97,19 @@ pub(crate) struct Uplink<C: Connect> {
     /// Which aggregator of the list this connection, or attempt, is to.
     target: usize,
     connection: Option<Connection<C::Stream>>,
-    /// The newest measurement that was sent and is not acknowledged.
-    kept: Option<Measurement>,
-    /// Its number, which also stays known when it is acknowledged.
+    /// What was sent and is not acknowledged: no more than the connection may have under way.
+    kept: VecDeque<Measurement>,
+    /// The highest number that was sent live.
     sent: u64,
+    /// What was under way when the last connection ended, by its numbers on both streams: in the
+    /// spool, unless the next aggregator says that it has it.
+    doubtful: Vec<(u64, u64)>,
+    /// How often in a row an aggregator refused this late push.
+    suspect: Option<(u64, u32)>,
     /// The aggregator that may still show this agent's series, and until when.
     shown: Option<(usize, Instant)>,
+    /// When the next late push may go.
+    late_due: Option<Instant>,
     told: HashSet<String>,
     /// The sets of which the log said that they are not sent, why, and when.
     told_unsent: HashMap<(&'static str, &'static str), Instant>,
@@ -114,7 +120,6 @@ impl<C: Connect> Uplink<C> {
     pub(crate) fn new(
         connect: C,
         settings: Arc<Settings>,
-        identity: Identity,
         mailbox: Arc<Mailbox>,
         telemetry: Arc<Telemetry>,
         now: fn() -> Moment,
@@ -122,19 +127,22 @@ impl<C: Connect> Uplink<C> {
     ) -> Self {
         let route = Route::new(settings.aggregators.len());
         let random = fastrand::Rng::with_seed(seed);
+        let sent = mailbox.spool().base();
         Self {
             connect,
             settings,
-            identity,
             mailbox,
             telemetry,
             now,
             route,
             target: 0,
             connection: None,
-            kept: None,
-            sent: 0,
+            kept: VecDeque::new(),
+            sent,
+            doubtful: vec![],
+            suspect: None,
             shown: None,
+            late_due: None,
             told: HashSet::new(),
             told_unsent: HashMap::new(),
             random,
@@ -144,12 +152,26 @@ impl<C: Connect> Uplink<C> {
     /// Connects, pushes, and does so again, for ever. Dropping this future loses nothing that
     /// [`Uplink::farewell`] needs.
     pub(crate) async fn run(&mut self) {
-        loop {
-            let ended = match self.open().await {
-                Ok(()) => self.serve().await,
-                Err(ended) => ended,
-            };
-            self.close(self.target, &ended);
+        let (mailbox, telemetry) = (Arc::clone(&self.mailbox), Arc::clone(&self.telemetry));
+        let talk = async {
+            loop {
+                let ended = match self.open().await {
+                    Ok(()) => self.serve().await,
+                    Err(ended) => ended,
+                };
+                self.close(self.target, &ended);
+            }
+        };
+        let keep = async {
+            loop {
+                let measurement = mailbox.overdue().await;
+                mailbox.keep(measurement);
+                telemetry.spooled(Spooled::NotSent);
+            }
+        };
+        tokio::select! {
+            () = talk => {}
+            () = keep => {}
         }
     }
 
@@ -166,7 +188,8 @@ impl<C: Connect> Uplink<C> {
         };
         let stream = self.connect.connect(target, address).await?;
         let hello = self.hello(target);
-        self.connection = Some(Connection::new(stream, &hello, self.sent, Instant::now()));
+        let sent = Acked { live: self.sent, late: self.mailbox.spool().last() };
+        self.connection = Some(Connection::new(stream, &hello, sent, Instant::now()));
         Ok(())
     }
 
@@ -183,8 +206,8 @@ impl<C: Connect> Uplink<C> {
             interval_ms: millis(self.settings.interval),
             now_ms: now.wall_ms,
             mono_ms: now.mono_ms,
-            session: self.identity.session.clone(),
-            incarnation: self.identity.incarnation,
+            session: self.mailbox.spool().session().to_owned(),
+            incarnation: self.mailbox.spool().incarnation(),
             ephemeral: self.settings.ephemeral,
             shown_elsewhere_ms: millis(shown),
         }
@@ -192,47 +215,16 @@ impl<C: Connect> Uplink<C> {
 
     /// Speaks on the open connection until it ends.
     async fn serve(&mut self) -> Ended {
-        let Some(connection) = &mut self.connection else {
-            return Ended::new(Failure::Closed, "there is no connection");
-        };
         loop {
-            if connection.may_push()
-                && let Some(measurement) =
-                    next_measurement(&mut self.kept, connection, &self.mailbox, &self.telemetry, self.now)
-            {
-                for unsent in connection.push(&measurement, (self.now)(), Instant::now()) {
-                    self.telemetry.series_dropped(unsent.set, unsent.why, unsent.series);
-                    let told = self.told_unsent.entry((unsent.set, unsent.why));
-                    if is_to_be_told(told, Instant::now()) {
-                        let (set, family, series, why) = (unsent.set, &unsent.family, unsent.series, unsent.why);
-                        tracing::warn!(set, family, series, why, "{}", unsent.sentence());
-                    }
-                }
-                self.sent = self.sent.max(measurement.seq);
-                if let Some(older) = self.kept.replace(measurement) {
-                    self.mailbox.give_back(older);
-                }
-            }
-            let was_welcomed = connection.was_welcomed();
-            tokio::select! {
+            self.push();
+            self.push_late();
+            let Some(connection) = &mut self.connection else {
+                return Ended::new(Failure::Closed, "there is no connection");
+            };
+            let (may_push, late_due) = (connection.may_push(), self.late_due.take());
+            let event = tokio::select! {
                 result = connection.step(&self.telemetry) => match result {
-                    Ok(Some(acked)) => {
-                        if let Some(safe) = self.kept.take_if(|kept| kept.seq <= acked.seq) {
-                            self.mailbox.give_back(safe);
-                        }
-                        if acked.first {
-                            self.route.works();
-                            self.told.clear();
-                        }
-                        if let Some(path) = &self.settings.heartbeat {
-                            crate::health::beat(path, &mut self.told);
-                        }
-                    }
-                    Ok(None) => {
-                        if connection.was_welcomed() && !was_welcomed {
-                            self.mailbox.pace.ask();
-                        }
-                    }
+                    Ok(event) => event,
                     Err(mut ended) => {
                         if ended.failure == Failure::Goaway {
                             let bye = tokio::time::timeout(FAREWELL_WITHIN, connection.say_bye());
@@ -241,8 +233,111 @@ impl<C: Connect> Uplink<C> {
                         return ended;
                     }
                 },
-                () = self.mailbox.arrived(), if connection.may_push() => {}
+                () = self.mailbox.arrived(), if may_push => Event::None,
+                () = self.mailbox.spool().changed() => Event::None,
+                () = sleep_until(late_due.unwrap_or_else(Instant::now)), if late_due.is_some() => Event::None,
+            };
+            self.take(event);
+        }
+    }
+
+    /// Pushes the newest measurement, if there is one that is fresh and it may be pushed.
+    fn push(&mut self) {
+        let Some(connection) = self.connection.as_mut().filter(|connection| connection.may_push()) else { return };
+        let Some(measurement) = self.mailbox.take() else { return };
+        let now = (self.now)();
+        if measurement.taken.is_none_or(|taken| taken.age_at(now) > connection.stale_after()) {
+            self.mailbox.keep(measurement);
+            self.telemetry.spooled(Spooled::Stale);
+            return;
+        }
+        let waiting = self.mailbox.spool().status(now);
+        for unsent in connection.push(&measurement, now, &waiting, Instant::now()) {
+            self.telemetry.series_dropped(unsent.set, unsent.why, unsent.series);
+            if is_to_be_told(self.told_unsent.entry((unsent.set, unsent.why)), Instant::now()) {
+                let (set, family, series, why) = (unsent.set, &unsent.family, unsent.series, unsent.why);
+                tracing::warn!(set, family, series, why, "{}", unsent.sentence());
             }
+        }
+        self.sent = self.sent.max(measurement.seq);
+        self.kept.push_back(measurement);
+    }
+
+    /// Pushes what waits in the spool, if it is time for it and nothing live waits; else notes when
+    /// it is.
+    fn push_late(&mut self) {
+        self.late_due = None;
+        let Some(connection) = &mut self.connection else { return };
+        let Some(due) = connection.late_due().filter(|_| !self.mailbox.is_waiting() || !connection.may_push()) else {
+            return;
+        };
+        let spool = self.mailbox.spool();
+        if due > Instant::now() {
+            self.late_due = Some(due).filter(|_| spool.is_more(connection.late_after()));
+            return;
+        }
+        let Next::Push(push) = spool.next(connection.late_after()) else { return };
+        let now = (self.now)();
+        let refused = connection.push_late(&push, spool.measured_ms(&push, now), now, Instant::now());
+        spool.lose(Lost::Refused, refused);
+        self.telemetry.late_sent();
+    }
+
+    /// Takes what the aggregator said.
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::None => {}
+            Event::Welcome(acked) => {
+                self.mailbox.spool().acked(acked.late);
+                for (late, _) in self.doubtful.drain(..).filter(|(_, live)| *live <= acked.live) {
+                    self.mailbox.spool().safe(late);
+                    self.telemetry.late_safe();
+                }
+                self.mailbox.pace.ask();
+            }
+            Event::Live { seq, is_first } => {
+                while let Some(safe) = self.kept.pop_front_if(|kept| kept.seq <= seq) {
+                    self.mailbox.give_back(safe);
+                }
+                if is_first {
+                    self.route.works();
+                    self.told.clear();
+                }
+                if let Some(path) = &self.settings.heartbeat {
+                    crate::health::beat(path, &mut self.told);
+                }
+            }
+            Event::Late(seq) => {
+                self.mailbox.spool().acked(seq);
+                self.suspect = None;
+            }
+        }
+    }
+
+    /// What was under way is in doubt: it waits in the spool until somebody says that he has it.
+    fn keep_unacked(&mut self, why: Spooled) {
+        while let Some(kept) = self.kept.pop_front() {
+            let live = kept.seq;
+            self.telemetry.spooled(why);
+            self.doubtful.extend(self.mailbox.keep(kept).map(|late| (late, live)));
+        }
+        // More than one connection may be lost before one is welcomed, but each had few under way.
+        let much = self.doubtful.len().saturating_sub(DOUBTFUL_MAX);
+        self.doubtful.drain(..much);
+    }
+
+    /// An aggregator that refuses the agent each time while the same late push is under way may mean
+    /// that push. It must not keep away what is measured now.
+    fn suspect(&mut self, failure: Failure, first: Option<u64>) {
+        let Some(first) = first.filter(|_| matches!(failure, Failure::Refused(code) if is_about_content(code))) else {
+            return;
+        };
+        let before = self.suspect.take().filter(|(seq, _)| *seq == first).map_or(0, |(_, times)| times);
+        if before + 1 < REFUSALS_MAX {
+            self.suspect = Some((first, before + 1));
+        } else {
+            tracing::warn!(seq = first, "a push of the spool is refused again and again, it is given up");
+            self.mailbox.spool().give_up(first, Lost::Refused);
         }
     }
 
@@ -261,10 +356,8 @@ impl<C: Connect> Uplink<C> {
                 let silent = pushed + silence_after(interval);
                 self.shown = Some((target, silent.max(now + grace_after_close(interval))));
             }
-            let kept = self.kept.as_ref().map(|kept| kept.seq);
-            for _ in connection.unacked().filter(|seq| Some(*seq) != kept) {
-                self.telemetry.dropped(Dropped::NotAcked);
-            }
+            self.suspect(ended.failure, connection.first_late());
+            self.keep_unacked(Spooled::NotAcked);
             let seconds = connection.age(now).as_secs();
             if ended.failure == Failure::Goaway {
                 let said_bye = ended.said_bye;
@@ -293,51 +386,40 @@ impl<C: Connect> Uplink<C> {
         }
     }
 
-    /// A clean stop: says `bye` if there is someone to say it to, and waits for it a moment.
+    /// A clean stop: puts away what waits, and says `bye` if there is someone to say it to.
     pub(crate) async fn farewell(mut self) {
-        let kept = self.kept.take().map(|kept| kept.seq);
-        let under_way = self.connection.iter().flat_map(Connection::unacked).filter(|seq| Some(*seq) != kept);
-        let waiting = self.mailbox.take().map(|waiting| waiting.seq);
-        for _ in under_way.chain(kept).chain(waiting) {
-            self.telemetry.dropped(Dropped::Stopped);
+        self.keep_unacked(Spooled::Stopped);
+        if let Some(waiting) = self.mailbox.take() {
+            self.mailbox.keep(waiting);
+            self.telemetry.spooled(Spooled::Stopped);
         }
-        if let Some(mut connection) = self.connection.take() {
-            let bye = connection.say_bye();
-            if !tokio::time::timeout(FAREWELL_WITHIN, bye).await.unwrap_or(false) {
+        let waiting = self.mailbox.spool().status((self.now)());
+        let bye = async {
+            let Some(mut connection) = self.connection.take() else { return };
+            if !tokio::time::timeout(FAREWELL_WITHIN, connection.say_bye()).await.unwrap_or(false) {
                 tracing::debug!("the aggregator did not take the bye");
             }
+        };
+        let ((), is_kept) = tokio::join!(bye, self.mailbox.spool().finish(FAREWELL_WITHIN));
+        if waiting.records > 0 {
+            tracing::info!(pushes = waiting.records, is_kept, "what waits in the spool");
         }
     }
 }
 
-/// What to push next: the newest measurement, if it is still fresh and not safe already.
-fn next_measurement<S: tokio::io::AsyncRead + tokio::io::AsyncWrite>(
-    kept: &mut Option<Measurement>,
-    connection: &Connection<S>,
-    mailbox: &Mailbox,
-    telemetry: &Telemetry,
-    now: fn() -> Moment,
-) -> Option<Measurement> {
-    // One that was sent on an earlier connection, and whose ack may have been lost with it.
-    let mut again = kept.take_if(|kept| !connection.is_under_way(kept.seq));
-    if let Some(safe) = again.take_if(|again| connection.is_safe(again.seq)) {
-        telemetry.acked(None);
-        mailbox.give_back(safe);
-    }
-    let next = match (mailbox.take(), again) {
-        (Some(new), Some(old)) => {
-            telemetry.dropped(Dropped::NotAcked);
-            mailbox.give_back(old);
-            Some(new)
-        }
-        (new, old) => new.or(old),
-    }?;
-    if next.taken.is_some_and(|taken| taken.age_at(now()) <= connection.late_after()) {
-        return Some(next);
-    }
-    telemetry.dropped(Dropped::Stale);
-    mailbox.give_back(next);
-    None
+/// Is it what was said that was refused, and not who said it or when?
+fn is_about_content(code: RefuseCode) -> bool {
+    use RefuseCode as Code;
+    !matches!(
+        code,
+        Code::Version
+            | Code::NameInUse
+            | Code::Superseded
+            | Code::Overloaded
+            | Code::Auth
+            | Code::Silent
+            | Code::TooSlow
+    )
 }
 
 fn millis(duration: Duration) -> u64 {

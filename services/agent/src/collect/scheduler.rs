@@ -16,7 +16,8 @@ use super::{Collector, Planned};
 use crate::clock::Moment;
 use crate::mailbox::Mailbox;
 use crate::measurement::Measurement;
-use crate::telemetry::{CollectorMetrics, Telemetry};
+use crate::spool::Status;
+use crate::telemetry::{CollectorMetrics, Spooled, Telemetry};
 
 /// Most collectors that may hang at one time before the others wait for them too.
 const THREADS_MAX: usize = 16;
@@ -129,7 +130,11 @@ pub struct Scheduler {
     telemetry: Arc<Telemetry>,
     /// The set with the agent's own metrics.
     own: Batch,
+    /// The spool as it was before this measurement.
+    spooled: Option<Status>,
     seq: u64,
+    /// Numbers of pushes begin above this one.
+    base: u64,
     overdue: Arc<str>,
 }
 
@@ -163,9 +168,17 @@ impl Scheduler {
             patience: (interval * 3 / 4).min(PATIENCE_MAX),
             telemetry,
             own: Batch::new(),
+            spooled: None,
             seq: 0,
+            base: 0,
             overdue: Arc::from("it did not come back in time"),
         }
+    }
+
+    /// The same, with numbers above this one.
+    #[must_use]
+    pub fn above(self, base: u64) -> Self {
+        Self { base, ..self }
     }
 
     /// Measures at once, then every interval, until told to stop.
@@ -174,9 +187,10 @@ impl Scheduler {
         let mut next = start;
         while !pace.sleep_until(next) {
             let mut measurement = mailbox.spare();
+            self.spooled = Some(mailbox.spool().status(now()));
             self.measure(now(), &mut measurement);
             if mailbox.put(measurement) {
-                self.telemetry.dropped(crate::telemetry::Dropped::NotSent);
+                self.telemetry.spooled(Spooled::NotSent);
             }
             next = next_tick(start, self.interval, Instant::now());
         }
@@ -185,7 +199,7 @@ impl Scheduler {
     /// Reads what is due and writes down what everything has to say.
     pub fn measure(&mut self, taken: Moment, into: &mut Measurement) {
         self.seq += 1;
-        into.begin(self.seq, taken);
+        into.begin(self.base + self.seq, taken);
         while let Some(done) = self.crew.next_ready() {
             self.take_home(done);
         }
@@ -216,6 +230,7 @@ impl Scheduler {
         self.own.begin();
         self.telemetry.report(&mut self.own);
         self.stations.iter().for_each(|station| station.metrics.report(&mut self.own));
+        self.spooled.iter().for_each(|status| status.report(&mut self.own));
         self.own.finish(true);
         into.add("agent", self.seq, self.own.layout(), self.own.values());
     }

@@ -242,7 +242,10 @@ fn a_stop_ends_the_thread_in_the_middle_of_a_pause() {
         Duration::from_secs(600),
         Arc::new(Telemetry::new()),
     );
-    let (mailbox, stop) = (Arc::new(Mailbox::default()), Arc::new(Pace::default()));
+    let (mailbox, stop) = (
+        Arc::new(Mailbox::new(Arc::new(crate::spool::Spool::in_memory(1 << 20, "5f2c", 1)))),
+        Arc::new(Pace::default()),
+    );
     let thread = {
         let (mailbox, stop) = (Arc::clone(&mailbox), Arc::clone(&stop));
         std::thread::spawn(move || scheduler.run(clock::now, &mailbox, &stop))

@@ -69,8 +69,8 @@ async fn act(stage: &mut Stage, peer: &mut Option<Peer>, welcomed: &mut bool, ac
 }
 
 proptest! {
-    /// Whatever happens to the connection, each measurement is either acknowledged or dropped for
-    /// a reason, and never both.
+    /// Whatever happens to the connection, each measurement is either acknowledged or in the spool
+    /// for a reason, and never both; and what was in the spool is acknowledged, safe, or lost.
     #[test]
     fn every_measurement_is_accounted_for_once(acts in acts()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -86,14 +86,19 @@ proptest! {
             drop(peer);
             uplink.farewell().await;
             let acked = stage.own("fleetgauge_push_total{result=\"acked\"}");
-            let dropped = stage.own("fleetgauge_push_total{result=\"dropped\"}");
+            let spooled = stage.own("fleetgauge_push_total{result=\"spooled\"}");
             let reasons: f64 = ["not_sent", "not_acked", "stale", "stopped"]
-                .map(|reason| stage.own(&format!("fleetgauge_push_dropped_total{{reason=\"{reason}\"}}")))
+                .map(|reason| stage.own(&format!("fleetgauge_push_spooled_total{{reason=\"{reason}\"}}")))
                 .iter()
                 .sum();
             #[expect(clippy::cast_precision_loss, reason = "a few dozen measurements")]
             let measured = stage.seq as f64;
-            prop_assert_eq!((acked + dropped, reasons), (measured, dropped));
+            prop_assert_eq!((acked + spooled, reasons), (measured, spooled));
+            let late = |result| stage.own(&format!("fleetgauge_push_late_total{{result=\"{result}\"}}"));
+            // Each measurement has two samples.
+            let lost = stage.own("fleetgauge_spool_lost_samples_total{reason=\"stopped\"}") / 2.0;
+            prop_assert_eq!(late("acked") + late("safe") + lost, spooled);
+            prop_assert_eq!(stage.own("fleetgauge_spool_records"), 0.0);
             Ok(())
         })?;
     }

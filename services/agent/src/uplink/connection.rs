@@ -1,20 +1,23 @@
 //! One connection: bytes in and out, frames, deadlines. It decides nothing about others.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use protocol::frame::{Bye, Hello, Ping, Stream, ToAgent, ToAggregator, Welcome};
+use protocol::frame::{Acked, Bye, Hello, Ping, Push, Stream, ToAgent, ToAggregator, Welcome};
 use protocol::limits::{
-    HELLO_BYTES_MAX, HELLO_WITHIN, LINE_BYTES_MAX, PING_FROM_INTERVAL, clamp_interval, late_after, silence_after,
+    HELLO_BYTES_MAX, HELLO_WITHIN, LINE_BYTES_MAX, LIVE_UNACKED_MAX, PING_FROM_INTERVAL, clamp_interval, late_after,
+    silence_after,
 };
 use protocol::{LineDecoder, VERSION, encode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::Instant;
 
 use super::Ended;
+use super::late::Late;
 use super::link::{Link, Unsent};
 use crate::clock::Moment;
 use crate::measurement::Measurement;
+use crate::spool::{Status, Stored};
 use crate::telemetry::{Failure, Telemetry};
 
 /// Room that an idle connection keeps for what it sends.
@@ -24,13 +27,22 @@ const PONGS_MAX: usize = 100;
 /// A connection that cannot be written to may still hold the reason why, to be read.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
 
-/// An acknowledgement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct AckedUpTo {
-    /// All pushes up to this one.
-    pub(super) seq: u64,
-    /// Is it the first of this connection?
-    pub(super) first: bool,
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Event {
+    /// Nothing that others need to know.
+    None,
+    /// The aggregator welcomes the agent, and has all pushes up to these numbers.
+    Welcome(Acked),
+    /// All live pushes up to this one are safe.
+    Live {
+        /// Its number.
+        seq: u64,
+        /// Is it the first ack of this connection?
+        is_first: bool,
+    },
+    /// All late pushes up to this one are safe.
+    Late(u64),
 }
 
 /// Why a connection has to do something at a certain time.
@@ -62,9 +74,10 @@ pub(super) struct Connection<S> {
     /// Pushes that wait for their ack, and when they were sent.
     unacked: VecDeque<(u64, Instant)>,
     acked: u64,
-    /// Up to which number pushes were safe before this connection.
-    safe: u64,
-    sent: u64,
+    /// The highest numbers that were ever pushed.
+    sent: Acked,
+    /// The other stream; `None` before `welcome`.
+    late: Option<Late>,
     interval: Duration,
     opened: Instant,
     last_push: Option<Instant>,
@@ -74,9 +87,9 @@ pub(super) struct Connection<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite> Connection<S> {
-    /// A connection that begins with this `hello`. `sent` is the highest number that was ever
-    /// pushed.
-    pub(super) fn new(stream: S, hello: &Hello, sent: u64, now: Instant) -> Self {
+    /// A connection that begins with this `hello`. `sent` are the highest numbers that
+    /// were ever pushed.
+    pub(super) fn new(stream: S, hello: &Hello, sent: Acked, now: Instant) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         let mut out = Vec::new();
         encode(&ToAggregator::Hello(hello.clone()), &mut out);
@@ -93,8 +106,8 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             live_unacked_max: 0,
             unacked: VecDeque::new(),
             acked: 0,
-            safe: 0,
             sent,
+            late: None,
             interval: clamp_interval(Duration::from_millis(hello.interval_ms)),
             opened: now,
             last_push: None,
@@ -113,19 +126,63 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
     }
 
     /// Puts a push on its way.
-    pub(super) fn push(&mut self, measurement: &Measurement, moment: Moment, now: Instant) -> Vec<Unsent> {
+    pub(super) fn push(
+        &mut self,
+        measurement: &Measurement,
+        moment: Moment,
+        waiting: &Status,
+        now: Instant,
+    ) -> Vec<Unsent> {
         let Some(link) = &mut self.link else { return vec![] };
-        let unsent = link.push(measurement, moment, &mut self.out);
+        if waiting.records == 0 {
+            link.late.retire(&mut self.out);
+        }
+        let unsent = link.push(measurement, moment, waiting, &mut self.out);
         self.unacked.push_back((measurement.seq, now));
-        self.sent = self.sent.max(measurement.seq);
+        self.sent.live = self.sent.live.max(measurement.seq);
         self.last_push = Some(now);
         self.last_said = now;
         unsent
     }
 
+    /// When a late push may be sent, if one may be: not while anything else is on its way out.
+    pub(super) fn late_due(&self) -> Option<Instant> {
+        let late = self.late.as_ref().filter(|_| self.broken.is_none() && self.out.is_empty());
+        late.and_then(Late::due)
+    }
+
+    /// The late push after which to look for the next one.
+    pub(super) fn late_after(&self) -> u64 {
+        self.late.as_ref().map_or(0, Late::after)
+    }
+
+    /// The first late push that waits for its ack.
+    pub(super) fn first_late(&self) -> Option<u64> {
+        self.late.as_ref().and_then(Late::first)
+    }
+
+    /// Puts a late push on its way; gives how many of its samples have no room.
+    pub(super) fn push_late(&mut self, push: &Stored, measured_ms: i64, moment: Moment, now: Instant) -> u64 {
+        let (Some(link), Some(late)) = (&mut self.link, &mut self.late) else { return 0 };
+        let head = Push {
+            stream: Stream::Late,
+            seq: push.seq,
+            measured_ms,
+            now_ms: moment.wall_ms,
+            mono_ms: moment.mono_ms,
+            backlog_ms: 0,
+            lost: BTreeMap::new(),
+        };
+        let refused = link.push_late(push, head, &mut self.out);
+        late.sent(push.seq, now);
+        self.sent.late = self.sent.late.max(push.seq);
+        self.last_said = now;
+        refused
+    }
+
     /// Does one thing: handles a frame, or reads, or writes, or notes that time is up.
     /// May be dropped at any time without losing anything.
-    pub(super) async fn step(&mut self, telemetry: &Telemetry) -> Result<Option<AckedUpTo>, Ended> {
+    pub(super) async fn step(&mut self, telemetry: &Telemetry) -> Result<Event, Ended> {
         match self.decoder.next_frame() {
             Ok(Some(frame)) => return self.take(frame, telemetry),
             Ok(None) => {}
@@ -137,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         tokio::select! {
             read = self.reader.read_buf(self.decoder.buffer()) => match read {
                 Ok(0) => Err(self.closed("the aggregator closed the connection")),
-                Ok(_) => Ok(None),
+                Ok(_) => Ok(Event::None),
                 Err(error) => Err(self.closed(&error.to_string())),
             },
             wrote = self.writer.write(unwritten), if !unwritten.is_empty() && self.broken.is_none() => {
@@ -146,9 +203,9 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
                     Ok(bytes) => self.wrote(bytes, telemetry),
                     Err(error) => self.broken = Some((error, Instant::now())),
                 }
-                Ok(None)
+                Ok(Event::None)
             }
-            () = tokio::time::sleep_until(deadline) => self.time_is_up(due).map(|()| None),
+            () = tokio::time::sleep_until(deadline) => self.time_is_up(due).map(|()| Event::None),
         }
     }
 
@@ -171,16 +228,21 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         }
     }
 
-    fn take(&mut self, frame: ToAgent, telemetry: &Telemetry) -> Result<Option<AckedUpTo>, Ended> {
+    fn take(&mut self, frame: ToAgent, telemetry: &Telemetry) -> Result<Event, Ended> {
         match frame {
-            ToAgent::Welcome(welcome) => self.welcome(&welcome, telemetry).map(|()| None),
+            ToAgent::Welcome(welcome) => self.welcome(&welcome, telemetry),
             ToAgent::Ack(ack) if ack.stream == Stream::Live => self.ack(ack.seq, telemetry),
-            // Nothing is ever sent on the other stream.
-            ToAgent::Ack(_) => Ok(None),
-            ToAgent::Ping(ping) => self.pong(ping).map(|()| None),
+            ToAgent::Ack(ack) => match self.late.as_mut().and_then(|late| late.acked(ack.seq)) {
+                Some(count) => {
+                    telemetry.late_acked(count);
+                    Ok(Event::Late(ack.seq))
+                }
+                None => Err(never_sent(ack.seq)),
+            },
+            ToAgent::Ping(ping) => self.pong(ping).map(|()| Event::None),
             ToAgent::Pong(pong) => {
                 self.pinged.take_if(|(id, _)| *id == pong.id);
-                Ok(None)
+                Ok(Event::None)
             }
             ToAgent::Challenge(_) => Err(Ended::new(
                 Failure::Auth,
@@ -201,7 +263,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         }
     }
 
-    fn welcome(&mut self, welcome: &Welcome, telemetry: &Telemetry) -> Result<(), Ended> {
+    fn welcome(&mut self, welcome: &Welcome, telemetry: &Telemetry) -> Result<Event, Ended> {
         let limits = welcome.limits;
         let wrong = if self.link.is_some() {
             Some("it welcomes twice".to_owned())
@@ -209,9 +271,9 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             Some(format!("it wants to speak version {}", welcome.version))
         } else if limits.line_bytes < HELLO_BYTES_MAX as u64 || limits.live_unacked == 0 {
             Some(format!("nobody can keep to its limits: {limits:?}"))
-        } else if welcome.acked.live > self.sent {
+        } else if welcome.acked.live > self.sent.live || welcome.acked.late > self.sent.late {
             // It would silently ignore all pushes up to there.
-            Some(format!("it claims push {}, and only {} were sent", welcome.acked.live, self.sent))
+            Some(format!("it claims pushes {:?}, and only {:?} were sent", welcome.acked, self.sent))
         } else {
             None
         };
@@ -220,23 +282,23 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         }
         self.decoder.set_max(LINE_BYTES_MAX);
         self.link = Some(Link::new(limits, self.labels));
-        self.live_unacked_max = usize::try_from(limits.live_unacked).unwrap_or(usize::MAX).min(1000);
-        self.safe = welcome.acked.live;
+        self.live_unacked_max = usize::try_from(limits.live_unacked.min(LIVE_UNACKED_MAX)).unwrap_or(1);
+        self.late = Some(Late::new(welcome, self.interval, Instant::now()));
         telemetry.connected();
         tracing::info!(aggregator = %clipped(&welcome.aggregator), "connected");
-        Ok(())
+        Ok(Event::Welcome(welcome.acked))
     }
 
-    fn ack(&mut self, seq: u64, telemetry: &Telemetry) -> Result<Option<AckedUpTo>, Ended> {
-        if seq > self.sent || self.link.is_none() {
-            return Err(Ended::new(Failure::Protocol, format!("the aggregator acknowledges push {seq}, never sent")));
+    fn ack(&mut self, seq: u64, telemetry: &Telemetry) -> Result<Event, Ended> {
+        if seq > self.sent.live || self.link.is_none() {
+            return Err(never_sent(seq));
         }
         let before = self.acked;
         while let Some((_, sent)) = self.unacked.pop_front_if(|(waiting, _)| *waiting <= seq) {
             telemetry.acked(Some(sent.elapsed()));
             self.acked += 1;
         }
-        Ok((self.acked > before).then_some(AckedUpTo { seq, first: before == 0 }))
+        Ok(if self.acked > before { Event::Live { seq, is_first: before == 0 } } else { Event::None })
     }
 
     fn pong(&mut self, ping: Ping) -> Result<(), Ended> {
@@ -306,24 +368,9 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         }
     }
 
-    /// Is this push sent on this connection, and not acknowledged?
-    pub(super) fn is_under_way(&self, seq: u64) -> bool {
-        self.unacked.iter().any(|(waiting, _)| *waiting == seq)
-    }
-
-    /// Was this push safe before this connection?
-    pub(super) fn is_safe(&self, seq: u64) -> bool {
-        seq <= self.safe
-    }
-
     /// From which age on a measurement is not worth a live push.
-    pub(super) fn late_after(&self) -> Duration {
+    pub(super) fn stale_after(&self) -> Duration {
         late_after(self.interval)
-    }
-
-    /// Pushes that wait for their ack.
-    pub(super) fn unacked(&self) -> impl Iterator<Item = u64> {
-        self.unacked.iter().map(|(seq, _)| *seq)
     }
 
     /// How many pushes were acknowledged.
@@ -345,6 +392,10 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
     pub(super) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.opened)
     }
+}
+
+fn never_sent(seq: u64) -> Ended {
+    Ended::new(Failure::Protocol, format!("the aggregator acknowledges push {seq}, never sent"))
 }
 
 /// Text of the other end, fit for a log.

@@ -1,7 +1,6 @@
 //! What is said on one connection: which sets are declared and what a push consists of.
 //! Pure: measurements in, lines out.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use protocol::encode;
@@ -10,10 +9,12 @@ use protocol::limits::LINE_BYTES_MAX;
 use protocol::split::{declare_lines, values_lines};
 
 use super::guest::{self, Guest, Hosts, is_clash};
+use super::late_sets::LateSets;
 use super::room::Room;
 use crate::clock::Moment;
 use crate::collect::batch::Layout;
 use crate::measurement::{Measurement, Outcome};
+use crate::spool::Status;
 
 /// Longest reason for a failed set; the log has all of it.
 const REASON_CHARS_MAX: usize = 300;
@@ -72,8 +73,10 @@ pub(super) struct Link {
     /// Numbers are never used again.
     next_number: u64,
     guest: Guest,
-    /// Grows with every change of what is declared.
+    /// Grows with every change of what is declared for live pushes.
     age: u64,
+    /// What is declared for late ones only.
+    pub(super) late: LateSets,
 }
 
 impl Link {
@@ -90,12 +93,46 @@ impl Link {
             next_number: 1,
             guest: Guest::default(),
             age: 0,
+            late: LateSets::default(),
         }
     }
 
+    /// Longest line.
+    pub(super) fn line_max(&self) -> usize {
+        self.line_max
+    }
+
+    /// Another number than before for the same sets of live pushes.
+    pub(super) fn age(&self) -> u64 {
+        self.age
+    }
+
+    /// The sets of live pushes.
+    pub(super) fn live(&self) -> impl Iterator<Item = (&'static str, &Layout)> {
+        self.declared.iter().map(|known| (known.name, &*known.layout))
+    }
+
+    /// The number of a live set that is just like this one.
+    pub(super) fn live_number(&self, name: &str, layout: &Layout) -> Option<u64> {
+        let is_it = |known: &&Declared| known.name == name && known.layout.families() == layout.families();
+        self.declared.iter().find(is_it).map(|known| known.number)
+    }
+
+    /// A number that was never used.
+    pub(super) fn take_number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number - 1
+    }
+
     /// Appends all lines of a push: new declarations, the push itself, and what is retired by it.
-    /// Gives the sets for which there was no room.
-    pub(super) fn push(&mut self, measurement: &Measurement, now: Moment, out: &mut Vec<u8>) -> Vec<Unsent> {
+    /// Gives the sets for which there was no room. `waiting` is what else the agent has to tell.
+    pub(super) fn push(
+        &mut self,
+        measurement: &Measurement,
+        now: Moment,
+        waiting: &Status,
+        out: &mut Vec<u8>,
+    ) -> Vec<Unsent> {
         let unsent = self.declare_all(measurement, out);
         let (seq, measured_ms) = (measurement.seq, measurement.taken.map_or(now.wall_ms, |taken| taken.wall_ms));
         let head = Push {
@@ -104,8 +141,8 @@ impl Link {
             measured_ms,
             now_ms: now.wall_ms,
             mono_ms: now.mono_ms,
-            backlog_ms: 0,
-            lost: BTreeMap::new(),
+            backlog_ms: waiting.oldest_ms,
+            lost: waiting.lost_by_reason(),
         };
         encode(&ToAggregator::Push(head), out);
         for reading in &measurement.readings {
@@ -234,6 +271,8 @@ impl Link {
 
     /// Declares a set that is not declared.
     fn declare(&mut self, name: &'static str, layout: &Arc<Layout>, out: &mut Vec<u8>) -> Result<(), &'static str> {
+        // Room and names are for what is measured now; late pushes have theirs declared again.
+        self.late.retire(out);
         if !self.has_room(layout) {
             // Without a moment of both there may be room: then the change is not of one moment.
             self.retire(out);
@@ -255,8 +294,8 @@ impl Link {
     }
 
     /// Would a set still be within what is granted?
-    fn has_room(&self, layout: &Layout) -> bool {
-        let taken = self.taken_by(self.declared.iter().chain(&self.retiring));
+    pub(super) fn has_room(&self, layout: &Layout) -> bool {
+        let taken = self.taken_by(self.declared.iter().chain(&self.retiring)).and(self.late.taken(self.labels));
         self.granted.holds(taken.and(Room::of_set(layout, self.labels)))
     }
 

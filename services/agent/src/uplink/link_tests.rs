@@ -24,7 +24,7 @@ fn push(link: &mut Link, fill: impl FnOnce(&mut Measurement)) -> (String, Vec<Un
     measurement.begin(1, Moment { wall_ms: 1, mono_ms: 1 });
     fill(&mut measurement);
     let mut out = Vec::new();
-    let unsent = link.push(&measurement, NOW, &mut out);
+    let unsent = link.push(&measurement, NOW, &Status::default(), &mut out);
     let mut decoder = LineDecoder::new(LINE_BYTES_MAX);
     decoder.buffer().extend_from_slice(&out);
     let mut said = Vec::new();
@@ -286,7 +286,7 @@ proptest! {
                 }
             }
             let (mut decoder, mut out) = (LineDecoder::new(LINE_BYTES_MAX), vec![]);
-            link.push(&measurement, NOW, &mut out);
+            link.push(&measurement, NOW, &Status::default(), &mut out);
             decoder.buffer().extend_from_slice(&out);
             while let Some(frame) = decoder.next_frame().unwrap() {
                 match frame {

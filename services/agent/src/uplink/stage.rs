@@ -14,16 +14,24 @@ use tokio::time::timeout;
 use super::*;
 use crate::collect::batch::Batch;
 use crate::settings::Target;
+use crate::spool::Spool;
 
 thread_local! {
     static START: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// How far the wall clock was set since then.
+    static STEP: Cell<i64> = const { Cell::new(0) };
+}
+
+/// Sets the wall clock.
+pub(super) fn step_the_clock(by_ms: i64) {
+    STEP.set(STEP.get() + by_ms);
 }
 
 /// Both clocks follow the runtime's, which is paused.
-fn now() -> Moment {
+pub(super) fn now() -> Moment {
     let start = START.get().expect("a stage starts the clock");
     let since = u64::try_from(start.elapsed().as_millis()).unwrap();
-    Moment { wall_ms: 1_790_000_000_000 + i64::try_from(since).unwrap(), mono_ms: 1_000_000 + since }
+    Moment { wall_ms: 1_790_000_000_000 + i64::try_from(since).unwrap() + STEP.get(), mono_ms: 1_000_000 + since }
 }
 
 /// Gives the other end of each connection to the test; targets called `down` cannot be reached.
@@ -44,7 +52,7 @@ impl Connect for InMemory {
 
 /// An agent's uplink, and what is around it.
 pub(super) struct Stage {
-    mailbox: Arc<Mailbox>,
+    pub(super) mailbox: Arc<Mailbox>,
     telemetry: Arc<Telemetry>,
     connections: mpsc::Receiver<(usize, DuplexStream)>,
     batch: Batch,
@@ -57,6 +65,7 @@ impl Stage {
     /// A stage and its uplink, with aggregators of these names.
     pub(super) fn new(hosts: &[&str], interval: &str) -> (Self, Uplink<InMemory>) {
         START.set(Some(Instant::now()));
+        STEP.set(0);
         let list: Vec<String> = hosts.iter().map(|host| format!("{host}:9401")).collect();
         let pairs = [
             ("FLEETGAUGE_AGENT", "huginn"),
@@ -65,11 +74,11 @@ impl Stage {
             ("FLEETGAUGE_LABELS", "zone=a"),
         ];
         let settings = Settings::resolve(&lifecycle::Settings::from_pairs(pairs).unwrap()).unwrap();
-        let (mailbox, telemetry) = (Arc::new(Mailbox::default()), Arc::new(Telemetry::new()));
+        let spool = Arc::new(Spool::in_memory(16 << 20, "5f2c", 1));
+        let (mailbox, telemetry) = (Arc::new(Mailbox::new(spool)), Arc::new(Telemetry::new()));
         let (sender, connections) = mpsc::channel(1);
-        let identity = Identity { session: "5f2c".into(), incarnation: 7 };
         let (own_mailbox, own_telemetry) = (Arc::clone(&mailbox), Arc::clone(&telemetry));
-        let uplink = Uplink::new(InMemory(sender), settings.into(), identity, own_mailbox, own_telemetry, now, 1);
+        let uplink = Uplink::new(InMemory(sender), settings.into(), own_mailbox, own_telemetry, now, 1);
         (Self { mailbox, telemetry, connections, batch: Batch::new(), seq: 0, sent: 0 }, uplink)
     }
 
@@ -95,7 +104,7 @@ impl Stage {
         measurement.begin(self.seq, now());
         measurement.add("rooms", self.seq, self.batch.layout(), self.batch.values());
         if self.mailbox.put(measurement) {
-            self.telemetry.dropped(Dropped::NotSent);
+            self.telemetry.spooled(Spooled::NotSent);
         }
         self.seq
     }
@@ -118,6 +127,7 @@ impl Stage {
         let mut batch = Batch::new();
         batch.begin();
         self.telemetry.report(&mut batch);
+        self.mailbox.spool().status(now()).report(&mut batch);
         batch.finish(true);
         let page = crate::collect::testing::render(&batch, false);
         let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
@@ -164,6 +174,20 @@ impl Peer {
 
     pub(super) async fn hears(&mut self) -> ToAggregator {
         self.next().await.expect("the agent is still there")
+    }
+
+    /// The head of the next push, whatever comes before and after it.
+    pub(super) async fn hears_head(&mut self) -> Push {
+        let (frames, _) = self.hears_push().await;
+        let head = frames.into_iter().find_map(|frame| match frame {
+            ToAggregator::Push(head) => Some(head),
+            _ => None,
+        });
+        head.expect("a push has a head")
+    }
+
+    pub(super) async fn acks_late(&mut self, seq: u64) {
+        self.says(&ToAgent::Ack(Ack { stream: Stream::Late, seq })).await;
     }
 
     /// All frames up to the end of a push, and its number.

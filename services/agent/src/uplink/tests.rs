@@ -5,7 +5,6 @@ use protocol::frame::*;
 use protocol::limits::late_after;
 use protocol::{ToAgent, ToAggregator};
 use tokio::io::AsyncWriteExt;
-use tokio::time::timeout;
 
 use super::stage::{Stage, names, welcome, welcome_with};
 use super::*;
@@ -15,7 +14,7 @@ async fn declares_once_then_sends_values_and_takes_acks() {
     Stage::play(&["up"], "5s", |mut stage| async move {
         let mut peer = stage.accept().await;
         let ToAggregator::Hello(hello) = peer.hears().await else { panic!("a hello comes first") };
-        assert_eq!((hello.agent.as_str(), hello.session.as_str(), hello.incarnation), ("huginn", "5f2c", 7));
+        assert_eq!((hello.agent.as_str(), hello.session.as_str()), ("huginn", "5f2c"));
         assert_eq!((hello.interval_ms, hello.labels.get("zone")), (5000, Some("a")));
         assert_eq!(protocol::declare::check_hello(&hello).unwrap().as_str(), "huginn");
         for key in ["version", "os", "arch", "kernel"] {
@@ -41,7 +40,7 @@ async fn declares_once_then_sends_values_and_takes_acks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_pushes_wait_for_acks_and_only_the_newest_waits_behind_them() {
+async fn two_pushes_wait_for_acks_and_the_newest_comes_before_those_behind_them() {
     Stage::play(&["up"], "5s", |mut stage| async move {
         let mut peer = stage.welcome().await;
         for _ in 0..2 {
@@ -50,10 +49,12 @@ async fn two_pushes_wait_for_acks_and_only_the_newest_waits_behind_them() {
         }
         stage.measure(&[3.0]);
         stage.measure(&[4.0]);
-        assert!(timeout(Duration::from_secs(1), peer.next()).await.is_err(), "the link is full");
+        let head = peer.hears_head().await;
+        assert_eq!((head.stream, head.seq), (Stream::Late, 1), "the live stream is full, and the third was kept");
         peer.acks(2).await;
-        assert_eq!(peer.hears_push().await.1, 4);
-        assert_eq!(stage.own("fleetgauge_push_dropped_total{reason=\"not_sent\"}"), 1.0);
+        let head = peer.hears_head().await;
+        assert_eq!((head.stream, head.seq), (Stream::Live, 4));
+        assert_eq!(stage.own("fleetgauge_push_spooled_total{reason=\"not_sent\"}"), 1.0);
     })
     .await;
 }
@@ -71,20 +72,23 @@ async fn a_lost_connection_comes_back_and_declares_everything_again() {
         let start = Instant::now();
         let mut peer = stage.welcome().await;
         assert!(start.elapsed() <= crate::backoff::BASE, "the first wait is a short one");
-        let (frames, seq) = peer.hears_push().await;
-        assert_eq!((names(&frames), seq), (vec!["declare", "push", "values"], 2), "what was not acked comes again");
-        peer.acks(2).await;
         stage.measure(&[3.0]);
+        let (frames, seq) = peer.hears_push().await;
+        assert_eq!((names(&frames), seq), (vec!["declare", "push", "values"], 3), "what is measured now goes first");
+        let (frames, seq) = peer.hears_push().await;
+        assert_eq!((names(&frames), seq), (vec!["push", "values"], 1), "what was not acked comes late");
+        peer.acks(3).await;
+        stage.measure(&[4.0]);
         peer.hears_push().await;
         assert_eq!(stage.own("fleetgauge_push_reconnects_total"), 1.0);
         assert_eq!(stage.own("fleetgauge_push_failures_total{reason=\"closed\"}"), 1.0);
-        assert_eq!(stage.own("fleetgauge_push_total{result=\"dropped\"}"), 0.0);
+        assert_eq!(stage.own("fleetgauge_push_spooled_total{reason=\"not_acked\"}"), 1.0);
     })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_safe_or_stale_is_not_sent_again() {
+async fn what_is_safe_is_not_sent_again_and_what_is_stale_comes_late() {
     Stage::play(&["up"], "5s", |mut stage| async move {
         let mut peer = stage.welcome().await;
         stage.measure(&[1.0]);
@@ -94,20 +98,18 @@ async fn what_is_safe_or_stale_is_not_sent_again() {
         peer.hears().await;
         peer.says(&welcome_with(1000, 1)).await;
         stage.measure(&[2.0]);
-        assert_eq!(peer.hears_push().await.1, 2);
+        let head = peer.hears_head().await;
+        assert_eq!((head.stream, head.seq), (Stream::Live, 2));
+        assert_eq!(stage.own("fleetgauge_push_late_total{result=\"safe\"}"), 1.0);
+        assert_eq!(stage.own("fleetgauge_spool_records"), 0.0);
         drop(peer);
         let mut peer = stage.accept().await;
         tokio::time::sleep(late_after(Duration::from_secs(5)) + Duration::from_millis(1)).await;
         drop(peer);
         peer = stage.welcome().await;
         stage.measure(&[3.0]);
-        assert_eq!(peer.hears_push().await.1, 3);
-        assert_eq!(stage.own("fleetgauge_push_total{result=\"acked\"}"), 1.0);
-        let (stale, not_acked) = (
-            stage.own("fleetgauge_push_dropped_total{reason=\"stale\"}"),
-            stage.own("fleetgauge_push_dropped_total{reason=\"not_acked\"}"),
-        );
-        assert_eq!(stale + not_acked, 1.0, "the second was too old, or replaced by the third");
+        let heads = [peer.hears_head().await, peer.hears_head().await].map(|head| (head.stream, head.seq));
+        assert!(heads.contains(&(Stream::Live, 3)) && heads.contains(&(Stream::Late, 2)), "{heads:?}");
     })
     .await;
 }
@@ -345,7 +347,8 @@ async fn a_clean_stop_says_bye_whole_lines_only() {
     };
     let ((), last) = tokio::join!(uplink.farewell(), hear_all);
     assert!(matches!(last, Some(ToAggregator::Bye(_))));
-    assert_eq!(stage.own("fleetgauge_push_dropped_total{reason=\"stopped\"}"), 1.0);
+    assert_eq!(stage.own("fleetgauge_push_spooled_total{reason=\"stopped\"}"), 1.0);
+    assert_eq!(stage.own("fleetgauge_spool_lost_samples_total{reason=\"stopped\"}"), 500.0, "nothing outlives it");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use protocol::frame::{Family, Series};
-use protocol::{Labels, cost};
+use protocol::{Labels, cost, declare};
 
 /// Why a series is not sent: the `reason` label of `fleetgauge_collector_dropped_series_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,6 +68,30 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// The layout of families that were kept somewhere; `None` if they are not fit to be declared.
+    #[must_use]
+    pub(crate) fn of(families: Vec<Family>) -> Option<Self> {
+        let mut layout = Self::default();
+        for family in families {
+            declare::check_family(&family).ok()?;
+            for series in &family.series {
+                declare::check_series(&family, series).ok()?;
+            }
+            layout.starts.push(layout.total);
+            layout.total += family.series.len();
+            layout.text += text_of(&family);
+            layout.families.push(family);
+        }
+        Some(layout)
+    }
+
+    /// The layout of one family that is fit to be declared.
+    #[must_use]
+    pub(crate) fn of_one(family: &Family) -> Self {
+        let (total, text) = (family.series.len(), text_of(family));
+        Self { families: vec![family.clone()], starts: vec![0], total, text, ..Self::default() }
+    }
+
     /// The families, fit to be declared.
     #[must_use]
     pub fn families(&self) -> &[Family] {
