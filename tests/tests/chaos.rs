@@ -8,7 +8,7 @@ use tests::chaos::outage::{Outage, herd, kill9, outage, stall, storm};
 use tests::chaos::soak::soak;
 use tests::chaos::world::Plan;
 
-const SHORT: Outage = Outage { sims: 4, agents: 2, around: Duration::from_millis(1500), down: Duration::from_secs(5) };
+const SHORT: Outage = Outage { sims: 4, agents: 2, around: Duration::from_millis(1500), down: Duration::from_secs(9) };
 
 #[track_caller]
 #[expect(clippy::print_stdout, reason = "what was done, for --nocapture")]
@@ -47,7 +47,7 @@ async fn a_network_that_stands_still_shows_nothing_old_and_costs_nothing() {
 
 #[tokio::test]
 async fn nothing_is_lost_in_a_storm() {
-    check_all(&[1, 2, 3], |plan| storm(plan, 4, Duration::from_secs(8))).await;
+    check_all(&[1, 2], |plan| storm(plan, 4, Duration::from_secs(8))).await;
 }
 
 #[tokio::test]

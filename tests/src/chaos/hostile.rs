@@ -21,6 +21,8 @@ use crate::sim::{Settings, Sim};
 const FLOOD_COUNTERS: usize = 1000;
 /// Between two attempts of an attacker that was thrown out.
 const AGAIN: Duration = Duration::from_millis(10);
+/// An agent gives up a connection on which an ack takes longer.
+const ACK_WITHIN: Duration = Duration::from_secs(3);
 /// Between two scrapes that are measured.
 const SCRAPE_PAUSE: Duration = Duration::from_millis(50);
 
@@ -82,7 +84,7 @@ pub async fn hostile(plan: Plan, params: Hostile) -> Verdict {
     );
     let too_slow = params.ratio_max.is_some_and(|most| push > most || scrape > most);
     // Nobody else lost its connection, whatever it took.
-    if welcomes > 1 || too_slow || resident > params.resident_kib_max || hostile.push_p99 > world.plan.interval * 3 {
+    if welcomes > 1 || too_slow || resident > params.resident_kib_max || hostile.push_p99 > ACK_WITHIN {
         return Err(format!("seed {}: {welcomes} welcomes; {figures}; {report}", world.plan.seed));
     }
     Ok(format!("{figures}; {report}"))

@@ -20,8 +20,9 @@ use crate::{http, wait};
 
 /// Looks at the page that are kept: a run that takes more of them cannot be judged.
 const LOOKS_MAX: usize = 20_000;
-const REMOTE_WRITE: &str = "FLEETGAUGE_REMOTE_WRITE_URL";
-const SPOOL: &str = "FLEETGAUGE_SPOOL_MEMORY";
+/// Without exact mode nothing is written that a scrape may have seen: up to 3 s after the last sign of a
+/// process that was killed, and a second around every time on the page.
+const MAYBE_SEEN_MS: i64 = 5000;
 /// Less than the second for which an ack waits for the sync of its vital signs.
 const HELD: Duration = Duration::from_millis(900);
 /// How long after the last measurement everything must be settled.
@@ -99,11 +100,10 @@ impl World {
         let settings = [
             ("FLEETGAUGE_DATA_DIR", folder.path().join("data").display().to_string()),
             ("FLEETGAUGE_DISK_RESERVE", "0".to_owned()),
-            (REMOTE_WRITE, receiver.url()),
+            ("FLEETGAUGE_REMOTE_WRITE_URL", receiver.url()),
             ("FLEETGAUGE_EXACT", plan.is_exact.to_string()),
         ];
-        let settings = settings.into_iter().filter(|(name, _)| is_setting(name));
-        let settings: Vec<_> = settings.map(|(name, value)| (name.to_owned(), value)).collect();
+        let settings: Vec<_> = settings.map(|(name, value)| (name.to_owned(), value)).to_vec();
         let (service, ports) = service::aggregator(&settings).await?;
         let link = Cable::rough(ports.link, plan.link.clone()).await;
         let line = Cable::rough(ports.line, plan.line.clone()).await;
@@ -322,18 +322,17 @@ impl World {
         let [scrape, interval] = [self.plan.scrape_every, sim.settings().interval].map(millis);
         let age_max = age_max_ms(interval);
         // An ack is held for a second at most; one that came after that may be one without a sync.
-        let keeps_late = is_setting(REMOTE_WRITE);
-        let excused = |tick: &sim::Tick| match tick.fate {
-            sim::Fate::Live => tick.acked_after > HELD,
-            sim::Fate::Late => !keeps_late,
-            sim::Fate::Open => true,
-        };
+        let excused = |tick: &sim::Tick| tick.fate == sim::Fate::Live && tick.acked_after > HELD;
         oracle::history(name, &truth, &self.vitals_of(name).await?, excused).result()?;
         oracle::pages(name, &truth, looks, age_max).result()?;
         let remote = self.receiver.samples(&[("__name__", sim::frames::COUNTER), ("instance", name), ("k", "0")]);
         let line = oracle::timeline(name, looks, &remote);
-        let gap_max = if keeps_late { 2 * (scrape + interval) } else { i64::MAX };
-        oracle::counter(name, &truth, &line, gap_max, age_max).result()
+        oracle::counter(name, &truth, &line, self.gap_max_ms(scrape, interval), age_max).result()
+    }
+
+    /// Two scrapes and two measurements, one of each at the worst time.
+    fn gap_max_ms(&self, scrape_ms: i64, interval_ms: i64) -> i64 {
+        2 * (scrape_ms + interval_ms) + if self.plan.is_exact { 0 } else { MAYBE_SEEN_MS }
     }
 
     fn check_agent(&self, agent: &RealAgent, looks: &[Look]) -> Result<(), String> {
@@ -341,8 +340,7 @@ impl World {
         let line = oracle::timeline(agent.name(), looks, &remote);
         let [scrape, interval] = [self.plan.scrape_every, self.plan.interval].map(millis);
         let age_max = age_max_ms(interval);
-        let is_kept = is_setting(REMOTE_WRITE) && is_setting(SPOOL);
-        let gap_max = if is_kept { 2 * (scrape + interval) + agent.away_ms() } else { i64::MAX };
+        let gap_max = self.gap_max_ms(scrape, interval) + agent.away_ms();
         oracle::written(agent.name(), &line, gap_max, age_max).result()
     }
 
@@ -355,12 +353,6 @@ impl World {
         let points: Vec<(i64, f64)> = serde_json::from_value(points).map_err(|error| format!("{path}: {error}"))?;
         Ok(points.into_iter().collect())
     }
-}
-
-/// Does this version know a setting? Late samples are held against the history and remote write where
-/// there is a setting for it, and pushes of a real agent where it has a spool.
-fn is_setting(name: &str) -> bool {
-    lifecycle::Settings::from_pairs([(name.to_owned(), "1".to_owned())]).is_ok()
 }
 
 fn millis(time: Duration) -> i64 {
