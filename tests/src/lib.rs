@@ -10,11 +10,13 @@
 //! # }
 //! ```
 //!
-//! [`hub`] is an aggregator, [`host`] an agent, [`cable`] a connection that can be cut or go
-//! silent, [`prometheus`] a real Prometheus. All of them listen on free ports, nothing waits for
+//! [`hub`] is an aggregator, [`host`] an agent, [`fault`] a network that can be cut, go silent
+//! or worse, [`prometheus`] a real Prometheus, [`service`] a real process, [`sim`] an agent whose truth is
+//! known, [`chaos`] what is made of them. All of them listen on free ports, nothing waits for
 //! a fixed time: [`wait`] polls until something is seen, or fails and says what was not.
 
-pub mod cable;
+pub mod chaos;
+pub mod fault;
 pub mod host;
 pub mod http;
 pub mod hub;
@@ -23,9 +25,12 @@ pub mod page;
 pub mod peers;
 pub mod process;
 pub mod prometheus;
+pub mod remote_write;
+pub mod service;
+pub mod sim;
 pub mod wait;
 
-pub use cable::Cable;
+pub use fault::Cable;
 pub use host::Host;
 pub use hub::Hub;
 pub use page::Page;

@@ -11,6 +11,8 @@ pub struct Sample {
     pub labels: BTreeMap<String, String>,
     /// Its value.
     pub value: f64,
+    /// When it was measured, where the page says so.
+    pub timestamp_ms: Option<i64>,
 }
 
 impl Sample {
@@ -37,6 +39,18 @@ impl Page {
     /// When a line is no sample: a broken page must fail every test that looks at it.
     #[must_use]
     pub fn parse(text: &str) -> Self {
+        let page = Self::parse_exact(text);
+        let timed = page.samples.iter().find(|sample| sample.timestamp_ms.is_some());
+        assert!(timed.is_none(), "no sample: {timed:?} has a time, which a page does not carry by default");
+        page
+    }
+
+    /// Reads text exposition 0.0.4 whose samples may have times.
+    ///
+    /// # Panics
+    /// As [`Page::parse`].
+    #[must_use]
+    pub fn parse_exact(text: &str) -> Self {
         let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
         let samples = lines.map(|line| sample(line).unwrap_or_else(|| panic!("no sample: {line}"))).collect();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
@@ -91,9 +105,11 @@ fn sample(line: &str) -> Option<Sample> {
         Some(rest) => labels(rest)?,
         None => (BTreeMap::new(), rest),
     };
-    // A second number would be a timestamp, which the page does not carry by default.
-    let value = rest.trim_start().parse().ok()?;
-    Some(Sample { name: name.to_owned(), labels, value })
+    let (value, timestamp_ms) = match rest.trim_start().split_once(' ') {
+        Some((value, time)) => (value, Some(time.parse().ok()?)),
+        None => (rest.trim_start(), None),
+    };
+    Some(Sample { name: name.to_owned(), labels, value: value.parse().ok()?, timestamp_ms })
 }
 
 /// Reads up to the closing brace, and gives what follows it.
@@ -144,5 +160,12 @@ mod tests {
     #[should_panic(expected = "no sample")]
     fn a_timestamp_is_not_overlooked() {
         let _page = Page::parse("a 1 1790000000000\n");
+    }
+
+    #[test]
+    fn a_timestamp_is_read_where_it_may_stand() {
+        let page = Page::parse_exact("a{x=\"1\"} 1 1790000000000\nb 2\n");
+        let times: Vec<_> = page.samples.iter().map(|sample| sample.timestamp_ms).collect();
+        assert_eq!(times, [Some(1_790_000_000_000), None]);
     }
 }

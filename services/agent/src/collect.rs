@@ -20,6 +20,8 @@ mod vitals;
 
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(all(target_os = "linux", feature = "fuzzing"))]
+pub use linux::fuzzing;
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]

@@ -25,6 +25,8 @@ mod commit;
 mod damage;
 mod errors;
 mod fresh;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod hot;
 mod inventory;
 mod journal;

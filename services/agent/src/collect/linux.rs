@@ -14,6 +14,8 @@ use super::{Collector, batch, config, crew, error, files, filter, news};
 // What several collectors share.
 mod attr;
 mod exposition;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod lines;
 pub(super) mod mountinfo;
 pub(super) mod mounts;

@@ -77,6 +77,8 @@
 
 mod block;
 mod format;
+#[cfg(feature = "fuzzing")]
+pub(in crate::history) mod fuzzing;
 mod heads;
 mod index;
 mod pread;

@@ -1,0 +1,400 @@
+//! What was acknowledged is an obligation: pure functions that hold what is found at the end against
+//! what the simulated agents know to be true. Each gives what is wrong, in words; nothing: all is well.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::page::Page;
+use crate::sim::{Fate, Tick};
+
+/// Most faults of one kind that are told.
+const TOLD_MAX: usize = 5;
+/// What a machine that is busy with other things may be late by.
+const SLACK_MS: i64 = 1000;
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub struct Faults {
+    told: Vec<String>,
+    more: usize,
+}
+
+impl Faults {
+    fn add(&mut self, what: impl FnOnce() -> String) {
+        if self.told.len() < TOLD_MAX {
+            self.told.push(what());
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Nothing, or what is wrong.
+    ///
+    /// # Errors
+    /// When something is.
+    pub fn result(self) -> Result<(), String> {
+        match (self.told.is_empty(), self.more) {
+            (true, _) => Ok(()),
+            (false, 0) => Err(self.told.join("\n")),
+            (false, more) => Err(format!("{}\nand {more} more", self.told.join("\n"))),
+        }
+    }
+}
+
+/// The measurement that a value is of.
+fn tick_of(truth: &[Tick], value: f64) -> Option<&Tick> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "compared with itself right after")]
+    let number = value as usize;
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    let is_whole = number as f64 == value;
+    truth.get(number.checked_sub(1)?).filter(|_| is_whole)
+}
+
+/// The history has a point for every acknowledged measurement, or one of the same second (it keeps
+/// one a second), at its time; and no point that was not measured. `excused` are those that were
+/// acknowledged without a sync, which is allowed and counted.
+pub fn history(name: &str, truth: &[Tick], points: &BTreeMap<i64, f64>, excused: impl Fn(&Tick) -> bool) -> Faults {
+    let mut faults = Faults::default();
+    for (second, value) in points {
+        let is_right =
+            tick_of(truth, *value).is_some_and(|tick| (second * 1000 + 500 - tick.at_ms).abs() <= 500 + SLACK_MS);
+        if !is_right {
+            let tick = tick_of(truth, *value);
+            faults.add(|| format!("{name}: the history has {value} at {second} s, which is of {tick:?}"));
+        }
+    }
+    for (number, tick) in (1_u64..).zip(truth) {
+        let second = tick.at_ms.div_euclid(1000);
+        let mut near = points.range(second - 1..=second + 1).filter_map(|(_, value)| tick_of(truth, *value));
+        let is_kept = near.any(|kept| (kept.at_ms - tick.at_ms).abs() <= 1000);
+        if tick.fate != Fate::Open && !is_kept && !excused(tick) {
+            let around: Vec<_> = points.range(second - 2..=second + 2).collect();
+            faults.add(|| format!("{name}: measurement {number}, {tick:?}, is not in the history: {around:?}"));
+        }
+    }
+    faults
+}
+
+/// One look at the page.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// When it was asked for, and when it was read.
+    pub asked_ms: i64,
+    /// When it was read whole.
+    pub read_ms: i64,
+    /// Each agent's counters, by their label `k`, and its vital sign as number 0 of none.
+    pub agents: BTreeMap<String, Shown>,
+}
+
+/// What a page says of one agent.
+#[derive(Debug, Clone, Default)]
+pub struct Shown {
+    /// The vital sign, which is the number of the measurement.
+    pub tick: Option<f64>,
+    /// The counters, by `k`.
+    pub counters: BTreeMap<u64, f64>,
+    /// When its text file was written, of a real agent.
+    pub written: Option<f64>,
+    /// The time that the page gives, in exact mode.
+    pub at_ms: Option<i64>,
+}
+
+impl Look {
+    /// Reads a page.
+    #[must_use]
+    pub fn of(page: &Page, asked_ms: i64, read_ms: i64) -> Self {
+        let mut agents = BTreeMap::<String, Shown>::new();
+        for sample in page.of(crate::sim::frames::VITAL) {
+            let shown = agents.entry(sample.label("instance").to_owned()).or_default();
+            (shown.tick, shown.at_ms) = (Some(sample.value), sample.timestamp_ms);
+        }
+        for sample in page.of(crate::sim::frames::COUNTER) {
+            if let (Some(shown), Ok(k)) = (agents.get_mut(sample.label("instance")), sample.label("k").parse()) {
+                shown.counters.insert(k, sample.value);
+            }
+        }
+        for sample in page.of(super::real::COUNTER) {
+            let shown = agents.entry(sample.label("instance").to_owned()).or_default();
+            (shown.written, shown.at_ms) = (Some(sample.value), sample.timestamp_ms);
+        }
+        Self { asked_ms, read_ms, agents }
+    }
+}
+
+/// Every page shows one whole push of the agent, none that is older than `age_max_ms`, and never one
+/// that is older than on the page before.
+pub fn pages(name: &str, truth: &[Tick], looks: &[Look], age_max_ms: i64) -> Faults {
+    let mut faults = Faults::default();
+    let mut before = 0.0;
+    for look in looks {
+        let Some(shown) = look.agents.get(name) else { continue };
+        let Some(number) = shown.tick else { continue };
+        let Some(tick) = tick_of(truth, number) else {
+            faults.add(|| format!("{name}: the page shows {number}, which was never measured"));
+            continue;
+        };
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+        let is_whole = shown.counters.iter().all(|(k, value)| *value == number * (k + 1) as f64);
+        if !is_whole {
+            faults.add(|| format!("{name}: a page shows parts of several pushes: {shown:?}"));
+        }
+        if number < before {
+            faults.add(|| format!("{name}: the page shows {number} after {before}"));
+        }
+        before = number;
+        let age = look.asked_ms - tick.at_ms;
+        if age > age_max_ms + SLACK_MS {
+            faults.add(|| format!("{name}: the page shows what was measured {age} ms before"));
+        }
+        if shown.at_ms.is_some_and(|at| (at - tick.at_ms).abs() > SLACK_MS) {
+            faults.add(|| format!("{name}: the page says {:?} of {tick:?}", shown.at_ms));
+        }
+    }
+    faults
+}
+
+/// A series as a Prometheus has it that scraped these pages and took this remote write.
+#[must_use]
+pub fn timeline(name: &str, looks: &[Look], remote: &BTreeMap<i64, f64>) -> BTreeMap<i64, f64> {
+    let mut line = remote.clone();
+    for look in looks {
+        let Some(shown) = look.agents.get(name) else { continue };
+        if let Some(value) = shown.counters.get(&0).or(shown.written.as_ref()) {
+            line.entry(shown.at_ms.unwrap_or(look.asked_ms)).or_insert(*value);
+        }
+    }
+    line
+}
+
+/// The counter never falls, nothing is missing for longer than `gap_max_ms` between the first and the
+/// last acknowledged measurement, and every value is of its time. (So that resets are 0, and what
+/// it grew by is the truth, over the whole range and every part of it.)
+pub fn counter(name: &str, truth: &[Tick], line: &BTreeMap<i64, f64>, gap_max_ms: i64, age_max_ms: i64) -> Faults {
+    let mut faults = Faults::default();
+    for ((at, value), (next_at, next)) in line.iter().zip(line.iter().skip(1)) {
+        if next < value {
+            faults.add(|| format!("{name}: a reset: {value} at {at}, then {next} at {next_at}"));
+        }
+        if next_at - at > gap_max_ms + SLACK_MS {
+            faults.add(|| format!("{name}: nothing between {at} and {next_at}, which are {} ms", next_at - at));
+        }
+    }
+    for (at, value) in line {
+        let is_right = tick_of(truth, *value)
+            .is_some_and(|tick| (tick.at_ms - SLACK_MS..=tick.at_ms + age_max_ms + SLACK_MS).contains(at));
+        if !is_right {
+            let tick = tick_of(truth, *value);
+            faults.add(|| format!("{name}: {value} at {at}, which is of {tick:?}"));
+        }
+    }
+    let acknowledged = |tick: &&Tick| tick.fate != Fate::Open;
+    let (first, last) = (truth.iter().find(acknowledged), truth.iter().rfind(acknowledged));
+    let (Some(first), Some(last)) = (first, last) else { return faults };
+    let (Some((begins, _)), Some((ends, _))) = (line.first_key_value(), line.last_key_value()) else {
+        faults.add(|| format!("{name}: nothing at all"));
+        return faults;
+    };
+    if begins - first.at_ms > gap_max_ms + SLACK_MS || last.at_ms - ends > gap_max_ms + SLACK_MS {
+        faults.add(|| format!("{name}: from {begins} to {ends}, where the truth is {first:?} to {last:?}"));
+    }
+    faults
+}
+
+/// A series of a real agent, whose values are the Unix milliseconds at which they were written: it
+/// never falls, nothing is missing for longer than `gap_max_ms`, and no value is older than
+/// `age_max_ms` or newer than its time.
+pub fn written(name: &str, line: &BTreeMap<i64, f64>, gap_max_ms: i64, age_max_ms: i64) -> Faults {
+    let mut faults = Faults::default();
+    for ((at, value), (next_at, next)) in line.iter().zip(line.iter().skip(1)) {
+        if next < value {
+            faults.add(|| format!("{name}: a reset: {value} at {at}, then {next} at {next_at}"));
+        }
+        if next_at - at > gap_max_ms + SLACK_MS {
+            faults.add(|| format!("{name}: nothing between {at} and {next_at}, which are {} ms", next_at - at));
+        }
+    }
+    for (at, value) in line {
+        #[expect(clippy::cast_possible_truncation, reason = "milliseconds, far below 2^53")]
+        let age = at - *value as i64;
+        if !(-SLACK_MS..=age_max_ms + SLACK_MS).contains(&age) {
+            faults.add(|| format!("{name}: what stands at {at} was written {age} ms before"));
+        }
+    }
+    if line.len() < 3 {
+        faults.add(|| format!("{name}: only {line:?}"));
+    }
+    faults
+}
+
+/// How long the slowest live push since then took to be acknowledged.
+#[must_use]
+pub fn longest_wait(sim: &crate::sim::Sim, since: std::time::Instant) -> Duration {
+    let before = sim.mono_at(since);
+    let live = |tick: &&Tick| tick.fate == Fate::Live && tick.mono > before;
+    sim.look(|state| state.ticks().iter().filter(live).map(|tick| tick.acked_after).max().unwrap_or_default())
+}
+
+/// The counters of where samples went, of one aggregator process.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Conservation {
+    /// Came in whole pushes.
+    pub received: f64,
+    /// Went on the page.
+    pub visible: f64,
+    /// Went to the history only.
+    pub stored: f64,
+    /// Were taken by remote write.
+    pub forwarded: f64,
+    /// Were safe already.
+    pub duplicate: f64,
+    /// Were dropped, for any reason.
+    pub dropped: f64,
+    /// Have no answer yet.
+    pub pending: f64,
+}
+
+impl Conservation {
+    /// Reads the aggregator's own metrics.
+    ///
+    /// # Errors
+    /// When one of them is not there.
+    pub fn of(page: &Page) -> Result<Self, String> {
+        let all = |name: &str| page.of(name).map(|sample| sample.value).sum::<f64>();
+        let sum = |name: &str| match page.of(name).next() {
+            Some(_) => Ok(all(name)),
+            None => Err(format!("the page has no {name}")),
+        };
+        Ok(Self {
+            received: sum("fleetgauge_samples_received_total")?,
+            visible: sum("fleetgauge_samples_visible_total")?,
+            stored: sum("fleetgauge_samples_stored_total")?,
+            forwarded: sum("fleetgauge_samples_forwarded_total")?,
+            duplicate: sum("fleetgauge_samples_duplicate_total")?,
+            dropped: all("fleetgauge_samples_dropped_total"),
+            pending: sum("fleetgauge_samples_pending")?,
+        })
+    }
+
+    /// Is every sample somewhere, and exactly once?
+    ///
+    /// # Errors
+    /// When one is not, or something still waits.
+    pub fn check(&self) -> Result<(), String> {
+        let found = self.visible + self.stored + self.forwarded + self.duplicate + self.dropped;
+        match self.received == found && self.pending == 0.0 {
+            true => Ok(()),
+            false => Err(format!("{} samples are unaccounted for at rest: {self:?}", self.received - found)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Measured every 250 ms from 10,000 on; acknowledged are all but the last.
+    fn truth(ticks: u64) -> Vec<Tick> {
+        let tick = |number: u64| Tick {
+            at_ms: 10_000 + 250 * i64::try_from(number).unwrap(),
+            mono: Duration::from_millis(250 * number),
+            fate: if number + 1 == ticks { Fate::Open } else { Fate::Live },
+            acked_after: Duration::ZERO,
+        };
+        (0..ticks).map(tick).collect()
+    }
+
+    fn wrong(faults: Faults) -> String {
+        faults.result().expect_err("something is wrong")
+    }
+
+    #[test]
+    fn a_hole_and_an_invention_in_the_history_are_seen() {
+        let truth = truth(41);
+        let good: BTreeMap<i64, f64> = (10..20).map(|second| (second, (second - 10) as f64 * 4.0 + 3.0)).collect();
+        history("a", &truth, &good, |_| false).result().unwrap();
+        let mut hole = good.clone();
+        hole.retain(|second, _| !(14..=16).contains(second));
+        assert!(wrong(history("a", &truth, &hole, |_| false)).contains("is not in the history"));
+        history("a", &truth, &hole, |tick| (14_000..17_000).contains(&tick.at_ms)).result().unwrap();
+        for (second, value) in [(12, 99.0), (12, 0.0), (12, 3.5), (19, 1.0)] {
+            let mut bad = good.clone();
+            bad.insert(second, value);
+            assert!(wrong(history("a", &truth, &bad, |_| false)).contains("the history has"), "{second} {value}");
+        }
+    }
+
+    fn look(at_ms: i64, number: f64, torn: f64) -> Look {
+        let shown = Shown {
+            tick: Some(number),
+            counters: BTreeMap::from([(0, number), (1, number * 2.0 + torn)]),
+            ..Shown::default()
+        };
+        Look { asked_ms: at_ms, read_ms: at_ms, agents: BTreeMap::from([("a".to_owned(), shown)]) }
+    }
+
+    #[test]
+    fn a_page_that_is_torn_frozen_or_goes_back_is_seen() {
+        let truth = truth(41);
+        pages("a", &truth, &[look(10_100, 1.0, 0.0), look(12_100, 9.0, 0.0)], 3000).result().unwrap();
+        for (bad, says) in [
+            (vec![look(10_100, 1.0, 1.0)], "parts"),
+            (vec![look(20_100, 9.0, 0.0)], "ms before"),
+            (vec![look(10_100, 9.0, 0.0), look(10_200, 8.0, 0.0)], "after"),
+            (vec![look(10_100, 900.0, 0.0)], "never measured"),
+        ] {
+            let said = wrong(pages("a", &truth, &bad, 3000));
+            assert!(said.contains(says), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_reset_a_gap_and_a_wrong_time_of_a_counter_are_seen() {
+        let truth = truth(41);
+        let at = |number: i64| (10_000 + 250 * (number - 1), number as f64);
+        let good: BTreeMap<i64, f64> = (1..=40).map(at).collect();
+        counter("a", &truth, &good, 500, 3000).result().unwrap();
+        let mut reset = good.clone();
+        // A scrape of a frozen page between measurements that came late.
+        reset.insert(15_001, 10.0);
+        assert!(wrong(counter("a", &truth, &reset, 500, 3000)).contains("a reset"));
+        let mut gap = good.clone();
+        gap.retain(|at, _| !(12_000..14_000).contains(at));
+        assert!(wrong(counter("a", &truth, &gap, 500, 3000)).contains("nothing between"));
+        let ahead: BTreeMap<i64, f64> = good.iter().map(|(at, value)| (at + 10_000, *value)).collect();
+        assert!(wrong(counter("a", &truth, &ahead, 500, 3000)).contains("which is of"));
+        let short: BTreeMap<i64, f64> = good.range(..15_000).map(|(at, value)| (*at, *value)).collect();
+        assert!(wrong(counter("a", &truth, &short, 500, 3000)).contains("where the truth"));
+        assert!(wrong(counter("a", &truth, &BTreeMap::new(), 500, 3000)).contains("nothing at all"));
+        let merged = timeline("a", &[look(10_100, 1.0, 0.0)], &BTreeMap::from([(11_000, 5.0)]));
+        assert_eq!(merged, BTreeMap::from([(10_100, 1.0), (11_000, 5.0)]));
+    }
+
+    #[test]
+    fn what_a_real_agent_says_has_its_time_in_itself() {
+        let good: BTreeMap<i64, f64> = (0..20).map(|n| (10_000 + 250 * n, 9_900.0 + 250.0 * n as f64)).collect();
+        written("a", &good, 500, 1000).result().unwrap();
+        let mut bad = good.clone();
+        bad.insert(14_001, 10_000.0);
+        let said = wrong(written("a", &bad, 500, 1000));
+        assert!(said.contains("a reset") && said.contains("ms before"), "{said}");
+        let gap: BTreeMap<i64, f64> = good.into_iter().filter(|(at, _)| !(11_000..13_000).contains(at)).collect();
+        assert!(wrong(written("a", &gap, 500, 1000)).contains("nothing between"));
+        assert!(wrong(written("a", &BTreeMap::new(), 500, 1000)).contains("only"));
+    }
+
+    #[test]
+    fn a_sample_too_many_or_too_few_is_seen() {
+        let page = |visible: u64, pending: u64| {
+            let page = format!(
+                "fleetgauge_samples_received_total 10\nfleetgauge_samples_visible_total {visible}
+fleetgauge_samples_stored_total 1\nfleetgauge_samples_forwarded_total 1\nfleetgauge_samples_duplicate_total 1
+fleetgauge_samples_dropped_total{{reason=\"a\"}} 1\nfleetgauge_samples_dropped_total{{reason=\"b\"}} 1
+fleetgauge_samples_pending {pending}\n"
+            );
+            Conservation::of(&Page::parse(&page)).unwrap().check()
+        };
+        assert!(page(5, 0).is_ok());
+        assert!(page(6, 0).is_err() && page(4, 0).is_err() && page(5, 1).is_err());
+        assert!(Conservation::of(&Page::default()).is_err());
+    }
+}

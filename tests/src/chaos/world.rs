@@ -1,0 +1,392 @@
+//! An aggregator that is a process, the cables to it, who pushes and puts through them, who scrapes,
+//! and who takes its remote write; and at the end the judge.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use super::oracle::{self, Conservation, Look};
+use super::putter::Putter;
+use super::real::{self, RealAgent};
+use crate::fault::{Cable, Schedule};
+use crate::page::Page;
+use crate::remote_write::Receiver;
+use crate::service::{self, Ports, Service};
+use crate::sim::{self, Sim};
+use crate::{http, wait};
+
+/// Looks at the page that are kept: a run that takes more of them cannot be judged.
+const LOOKS_MAX: usize = 20_000;
+/// Without exact mode nothing is written that a scrape may have seen: up to 3 s after the last sign of a
+/// process that was killed, and a second around every time on the page.
+const MAYBE_SEEN_MS: i64 = 5000;
+/// Less than the second for which an ack waits for the sync of its vital signs.
+const HELD: Duration = Duration::from_millis(900);
+/// How long after the last measurement everything must be settled.
+const SETTLED_WITHIN: Duration = Duration::from_secs(120);
+
+/// How a world is.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Decides everything that is left to chance.
+    pub seed: u64,
+    /// Between two measurements of an agent.
+    pub interval: Duration,
+    /// Between two scrapes.
+    pub scrape_every: Duration,
+    /// Pages say when their values were measured.
+    pub is_exact: bool,
+    /// How connections of the link are hurt.
+    pub link: Schedule,
+    /// How connections of put and get are hurt.
+    pub line: Schedule,
+}
+
+impl Plan {
+    /// Nothing is hurt; everything is quick.
+    #[must_use]
+    pub fn quick(seed: u64) -> Self {
+        Self {
+            seed,
+            interval: Duration::from_millis(250),
+            scrape_every: Duration::from_millis(250),
+            is_exact: seed.is_multiple_of(2),
+            link: Schedule::quiet(),
+            line: Schedule::quiet(),
+        }
+    }
+}
+
+/// Everybody.
+#[derive(Debug)]
+pub struct World {
+    /// How it is.
+    pub plan: Plan,
+    /// What is left to chance in a scenario.
+    pub random: fastrand::Rng,
+    /// Who pushes.
+    pub sims: Vec<Sim>,
+    /// Real agents, processes with spools on the disk.
+    pub agents: Vec<RealAgent>,
+    /// Who puts.
+    pub putters: Vec<Putter>,
+    /// Who takes remote write.
+    pub receiver: Receiver,
+    /// The network of the agents.
+    pub link: Cable,
+    /// The network of who puts.
+    pub line: Cable,
+    http: Cable,
+    looks: Arc<Mutex<Vec<Look>>>,
+    scraper: JoinHandle<()>,
+    service: Option<Service>,
+    ports: Ports,
+    settings: Vec<(String, String)>,
+    starts: u32,
+    _folder: TempDir,
+}
+
+impl World {
+    /// Starts an aggregator and whoever looks at it.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start(plan: Plan) -> Result<Self, String> {
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let receiver = Receiver::start().await;
+        let settings = [
+            ("FLEETGAUGE_DATA_DIR", folder.path().join("data").display().to_string()),
+            ("FLEETGAUGE_DISK_RESERVE", "0".to_owned()),
+            ("FLEETGAUGE_REMOTE_WRITE_URL", receiver.url()),
+            ("FLEETGAUGE_EXACT", plan.is_exact.to_string()),
+        ];
+        let settings: Vec<_> = settings.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        let (service, ports) = service::aggregator(&settings).await?;
+        let link = Cable::rough(ports.link, plan.link.clone()).await;
+        let line = Cable::rough(ports.line, plan.line.clone()).await;
+        let http = Cable::to(ports.http).await;
+        let looks = Arc::<Mutex<Vec<Look>>>::default();
+        let scraper = tokio::spawn(scrape(http.addr(), plan.scrape_every, Arc::clone(&looks)));
+        Ok(Self {
+            random: fastrand::Rng::with_seed(plan.seed),
+            plan,
+            sims: Vec::new(),
+            agents: Vec::new(),
+            putters: Vec::new(),
+            receiver,
+            link,
+            line,
+            http,
+            looks,
+            scraper,
+            service: Some(service),
+            ports,
+            settings,
+            starts: 1,
+            _folder: folder,
+        })
+    }
+
+    /// One more agent, by the name of its number.
+    pub fn add_sim(&mut self, change: impl FnOnce(&mut sim::Settings)) {
+        let number = self.sims.len();
+        let mut settings = sim::Settings::new(&format!("sim{number}"), self.link.addr());
+        settings.interval = self.plan.interval;
+        settings.session = format!("sim-{}-{number}", self.plan.seed);
+        change(&mut settings);
+        self.sims.push(Sim::start(settings));
+    }
+
+    /// One more who puts.
+    pub fn add_putter(&mut self) {
+        let key = format!("put{}", self.putters.len());
+        self.putters.push(Putter::start(&key, self.line.addr()));
+    }
+
+    /// One more real agent.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn add_agent(&mut self) -> Result<(), String> {
+        let name = format!("agent{}", self.agents.len());
+        self.agents.push(RealAgent::start(&name, self.link.addr(), self.plan.interval).await?);
+        Ok(())
+    }
+
+    /// Where the aggregator is now.
+    #[must_use]
+    pub fn ports(&self) -> Ports {
+        self.ports
+    }
+
+    /// The aggregator's process.
+    ///
+    /// # Panics
+    /// While it is down.
+    #[must_use]
+    pub fn aggregator(&self) -> &Service {
+        self.service.as_ref().expect("the scenario has started the aggregator")
+    }
+
+    /// Ends the aggregator: SIGKILL, or SIGTERM.
+    pub async fn end_aggregator(&mut self, is_killed: bool) {
+        match self.service.take() {
+            Some(service) if is_killed => service.kill().await,
+            Some(service) => service.stop().await,
+            None => {}
+        }
+    }
+
+    /// Starts it again with what it left on its disk.
+    ///
+    /// # Errors
+    /// When it refuses to.
+    pub async fn start_aggregator(&mut self) -> Result<(), String> {
+        let (service, ports) = service::aggregator(&self.settings).await?;
+        for (cable, target) in [(&self.link, ports.link), (&self.line, ports.line), (&self.http, ports.http)] {
+            cable.lead_to(target);
+        }
+        self.starts += 1;
+        (self.service, self.ports) = (Some(service), ports);
+        Ok(())
+    }
+
+    /// The page now.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn page(&self) -> Result<Page, String> {
+        let reply = http::get(self.ports.http, "/metrics", &[]).await.map_err(|error| error.to_string())?;
+        Ok(Page::parse_exact(reply.text()))
+    }
+
+    /// Waits until all agents that measure are on the page.
+    pub async fn all_up(&self) {
+        let all_up = async || {
+            let page = self.page().await?;
+            let names = self.sims.iter().map(Sim::name).chain(self.agents.iter().map(RealAgent::name));
+            // A look at all samples for each of them would be quadratic in a herd.
+            let up: BTreeSet<&str> =
+                page.of("fleetgauge_agent_up").filter(|up| up.value == 1.0).map(|up| up.label("instance")).collect();
+            let missing: Vec<_> = names.filter(|name| !up.contains(name)).collect();
+            if missing.is_empty() { Ok(()) } else { Err(format!("not up: {missing:?}")) }
+        };
+        wait::until("all agents are up", all_up).await;
+    }
+
+    /// Ends all faults and measurements, and waits until nothing is open.
+    ///
+    /// # Errors
+    /// When something stays so.
+    pub async fn settle(&mut self) -> Result<(), String> {
+        self.link.calm();
+        self.line.calm();
+        for sim in &mut self.sims {
+            sim.rest().await;
+        }
+        for agent in &mut self.agents {
+            agent.rest().await;
+        }
+        self.putters.iter().for_each(Putter::rest);
+        let settled = async {
+            while !self.sims.iter().all(|sim| sim.look(sim::State::is_settled)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(SETTLED_WITHIN, settled).await.is_ok() {
+            return Ok(());
+        }
+        let open = self.sims.iter().filter(|sim| !sim.look(sim::State::is_settled));
+        let open: Vec<_> = open
+            .map(|sim| {
+                format!("{} waits with {}, was told {:?}", sim.name(), sim.look(sim::State::backlog), sim.seen())
+            })
+            .collect();
+        Err(self.told(format!("{} agents are not rid of what they measured: {open:?}", open.len())))
+    }
+
+    /// Settles everything and holds all that was acknowledged against what is there.
+    ///
+    /// # Errors
+    /// What was lost, invented, frozen, torn, or is not accounted for.
+    pub async fn judge(&mut self) -> Result<String, String> {
+        self.settle().await?;
+        match self.check().await {
+            Ok(report) => Ok(report),
+            Err(error) => Err(self.told(error)),
+        }
+    }
+
+    /// What is wrong, with all that helps to find out why.
+    fn told(&self, error: String) -> String {
+        let Plan { seed, is_exact, .. } = self.plan;
+        let log = self.service.as_ref().map(Service::last_words).unwrap_or_default();
+        let (link, line) = (self.link.schedule(), self.line.schedule());
+        format!("seed {seed}, exact {is_exact}: {error}\nlink: {link}\nline: {line}\nthe aggregator said:\n{log}")
+    }
+
+    async fn check(&self) -> Result<String, String> {
+        let broken = self.receiver.broken();
+        if !broken.is_empty() {
+            return Err(format!("remote write was wrong: {broken:?}"));
+        }
+        if self.scraper.is_finished() {
+            return Err(format!("more than {LOOKS_MAX} pages: scrape less often"));
+        }
+        let balance = self.at_rest().await?;
+        let looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (mut ticks, mut late) = (0, 0);
+        for sim in &self.sims {
+            self.check_sim(sim, &looks).await?;
+            ticks += sim.look(|state| state.ticks().len());
+            late += sim.look(|state| state.ticks().iter().filter(|tick| tick.fate == sim::Fate::Late).count());
+        }
+        for agent in &self.agents {
+            self.check_agent(agent, &looks)?;
+        }
+        for putter in &self.putters {
+            putter.judge(self.ports.line).await?;
+        }
+        let puts: usize = self.putters.iter().map(Putter::acknowledged).sum();
+        let (requests, samples) = self.receiver.counts();
+        Ok(format!(
+            "{} agents measured {ticks} times, {late} came late; {puts} puts; {} pages; {} connections of the link; \
+             {} starts of the aggregator; remote write took {samples} samples in {requests} requests; {balance:?}",
+            self.sims.len(),
+            looks.len(),
+            self.link.connections(),
+            self.starts,
+        ))
+    }
+
+    /// Waits until every sample is somewhere.
+    async fn at_rest(&self) -> Result<Conservation, String> {
+        let mut last = Err("not looked".to_owned());
+        for _ in 0..100 {
+            let balance = Conservation::of(&self.page().await?)?;
+            last = balance.check().map(|()| balance);
+            if last.is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        last
+    }
+
+    async fn check_sim(&self, sim: &Sim, looks: &[Look]) -> Result<(), String> {
+        let truth = sim.look(|state| state.ticks().to_vec());
+        let name = sim.name();
+        let [scrape, interval] = [self.plan.scrape_every, sim.settings().interval].map(millis);
+        let age_max = age_max_ms(interval);
+        // An ack is held for a second at most; one that came after that may be one without a sync.
+        let excused = |tick: &sim::Tick| tick.fate == sim::Fate::Live && tick.acked_after > HELD;
+        oracle::history(name, &truth, &self.vitals_of(name).await?, excused).result()?;
+        oracle::pages(name, &truth, looks, age_max).result()?;
+        let remote = self.receiver.samples(&[("__name__", sim::frames::COUNTER), ("instance", name), ("k", "0")]);
+        let line = oracle::timeline(name, looks, &remote);
+        oracle::counter(name, &truth, &line, self.gap_max_ms(scrape, interval), age_max).result()
+    }
+
+    /// Two scrapes and two measurements, one of each at the worst time.
+    fn gap_max_ms(&self, scrape_ms: i64, interval_ms: i64) -> i64 {
+        2 * (scrape_ms + interval_ms) + if self.plan.is_exact { 0 } else { MAYBE_SEEN_MS }
+    }
+
+    fn check_agent(&self, agent: &RealAgent, looks: &[Look]) -> Result<(), String> {
+        let remote = self.receiver.samples(&[("__name__", real::COUNTER), ("instance", agent.name())]);
+        let line = oracle::timeline(agent.name(), looks, &remote);
+        let [scrape, interval] = [self.plan.scrape_every, self.plan.interval].map(millis);
+        let age_max = age_max_ms(interval);
+        let gap_max = self.gap_max_ms(scrape, interval) + agent.away_ms();
+        oracle::written(agent.name(), &line, gap_max, age_max).result()
+    }
+
+    /// The points of an agent's vital sign.
+    async fn vitals_of(&self, agent: &str) -> Result<BTreeMap<i64, f64>, String> {
+        let path = format!("/api/v1/history?key={agent}.load1");
+        let reply = http::get(self.ports.http, &path, &[]).await.map_err(|error| error.to_string())?;
+        let answer = reply.json().map_err(|error| format!("{path}: {error}"))?;
+        let points = answer.pointer("/series/0/points").cloned().unwrap_or_else(|| serde_json::Value::Array(vec![]));
+        let points: Vec<(i64, f64)> = serde_json::from_value(points).map_err(|error| format!("{path}: {error}"))?;
+        Ok(points.into_iter().collect())
+    }
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// How old anything on a page may be: silence of three intervals, at least 3 s, and a grace of one,
+/// at most 5 s.
+fn age_max_ms(interval_ms: i64) -> i64 {
+    (3 * interval_ms).max(3000) + interval_ms.min(5000)
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.scraper.abort();
+    }
+}
+
+/// Scrapes for ever, whether somebody answers or not.
+async fn scrape(http: std::net::SocketAddr, every: Duration, looks: Arc<Mutex<Vec<Look>>>) {
+    let mut interval = tokio::time::interval(every);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        interval.tick().await;
+        let asked_ms = lifecycle::clock::unix_ms();
+        let Ok(reply) = http::get(http, "/metrics", &[]).await else { continue };
+        if reply.status != 200 {
+            continue;
+        }
+        let look = Look::of(&Page::parse_exact(reply.text()), asked_ms, lifecycle::clock::unix_ms());
+        let mut looks = looks.lock().unwrap_or_else(PoisonError::into_inner);
+        if looks.len() >= LOOKS_MAX {
+            return;
+        }
+        looks.push(look);
+    }
+}
