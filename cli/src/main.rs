@@ -1,8 +1,10 @@
 //! The `fleetgauge` command line.
 
+mod access;
 mod agents;
 mod explain;
 mod export;
+mod forget;
 mod get;
 mod http;
 mod import;
@@ -32,6 +34,7 @@ enum Command {
     Up(up::Up),
     Agents(agents::Agents),
     Explain(explain::Explain),
+    Forget(forget::Forget),
     Put(put::Put),
     Get(get::Get),
     Import(import::Import),
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Up(up) => return up.run(),
         Command::Agents(agents) => agents.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Forget(forget) => forget.run(),
         Command::Put(put) => put.run(),
         Command::Get(get) => get.run(),
         Command::Import(import) => import.run(),

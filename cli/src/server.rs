@@ -1,6 +1,5 @@
 //! Which server the verbs speak to, and what is said when that does not work.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,7 +7,8 @@ use clap::Args;
 use client::ClientError;
 use client::blocking::Client;
 use lifecycle::{Settings, SettingsError, exit};
-use security::Shown;
+
+use crate::access::{self, Access, GIVES_TOKEN};
 
 /// The options that every verb has which speaks to a server.
 #[derive(Args)]
@@ -19,16 +19,11 @@ pub(crate) struct Server {
     /// How long to wait for a connection, and for an answer in which nothing moves.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     timeout: Duration,
-    /// File whose first line is the token to show; without it FLEETGAUGE_TOKEN_FILE or FLEETGAUGE_TOKEN.
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
     /// Speak TLS to the server, as FLEETGAUGE_TLS=on does.
     #[arg(long)]
     tls: bool,
-    /// PEM file with the CAs that the server's certificate may come from; with it --tls. Without it
-    /// FLEETGAUGE_TLS_CA_FILE, without that those of the system.
-    #[arg(long, value_name = "FILE")]
-    tls_ca: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
 }
 
 /// A server that was chosen.
@@ -41,27 +36,17 @@ pub(crate) struct Target {
 impl Server {
     /// The server to speak to. Wrong settings are said here.
     pub(crate) fn resolve(&self) -> Result<Target, ExitCode> {
-        let wrong = |error: SettingsError| exit::because(exit::SETTINGS, error);
-        // Read in any case: a name that is misspelt is never passed over.
-        let mut settings = Settings::from_environment().map_err(wrong)?;
-        if self.tls || self.tls_ca.is_some() {
-            settings = settings.with("FLEETGAUGE_TLS", "on");
+        let mut settings = self.access.settings()?;
+        if self.tls {
+            settings = settings.with(access::TLS, "on");
         }
-        if let Some(ca) = &self.tls_ca {
-            settings = settings.with("FLEETGAUGE_TLS_CA_FILE", &ca.to_string_lossy());
-        }
-        let address = self.address(&settings).map_err(wrong)?;
+        let address = self.address(&settings).map_err(access::wrong)?;
         let mut server = client::Server::new(&*address);
-        let shown = match &self.token_file {
-            Some(path) => Shown::File(path.clone()),
-            None => security::settings::shown(&settings).map_err(wrong)?,
-        };
-        let unusable = |why: String| exit::because(exit::SETTINGS, why);
-        if let Some(token) = shown.read().map_err(unusable)? {
+        if let Some(token) = self.access.token(&settings)? {
             server = server.with_token(token);
         }
-        if let Some(tls) = security::settings::client(&settings).map_err(wrong)? {
-            server = server.with_tls(tls.load().map_err(unusable)?);
+        if let Some(tls) = access::connector(&settings)? {
+            server = server.with_tls(tls);
         }
         Ok(Target { address, server, timeout: self.timeout })
     }
@@ -108,9 +93,7 @@ impl Target {
             ClientError::Lost(_) => format!("{address}: {error}; is it being restarted?"),
             ClientError::Key(_) => error.to_string(),
             ClientError::Error(text) if text == "unauthorized" => {
-                format!(
-                    "{address}: this server wants a token: --token-file FILE, FLEETGAUGE_TOKEN_FILE or FLEETGAUGE_TOKEN"
-                )
+                format!("{address}: this server wants a token: {GIVES_TOKEN}")
             }
             ClientError::Error(_) | ClientError::Token(_) | ClientError::TooMuch(_) => format!("{address}: {error}"),
         };

@@ -155,6 +155,10 @@ fn settings() -> Result<Settings, SettingsError> {
         // The next first look should not begin with the dead agents of this one.
         .with_default("FLEETGAUGE_EPHEMERAL", "true")
         .with_default("FLEETGAUGE_LOG", "warn");
+    // Where the aggregator speaks TLS, agents that do not would only be sent away.
+    if settings.is_given("FLEETGAUGE_TLS_CERT_FILE") {
+        settings = settings.with_default("FLEETGAUGE_TLS", "on");
+    }
     if let Some(dir) = dirs::state_dir().or_else(dirs::data_local_dir) {
         settings = settings.with_default("FLEETGAUGE_DATA_DIR", &dir.join("fleetgauge").to_string_lossy());
     }

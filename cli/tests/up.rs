@@ -2,6 +2,10 @@
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+#[cfg(feature = "tls")]
+#[path = "verbs/keys.rs"]
+mod keys;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -157,4 +161,41 @@ fn with_a_token_everybody_needs_it_and_nobody_prints_it() {
     for text in [log(), arguments, format!("{without:?} {wrong:?}")] {
         assert!(!text.contains("0123456789abcdef"), "{text}");
     }
+}
+
+#[test]
+#[cfg(feature = "tls")]
+fn with_a_certificate_its_agents_and_the_verbs_speak_tls() {
+    const TOKEN: &str = "up-0123456789abcdef";
+    let (state, keys) = (tempfile::tempdir().unwrap(), keys::Keys::new());
+    keys.sign("server", "127.0.0.1", 2999);
+    let mut up = command(&state);
+    up.arg("up").env("FLEETGAUGE_HTTP_LISTEN", "127.0.0.1:0").env("FLEETGAUGE_AGENT", "h");
+    up.env("FLEETGAUGE_TLS_CERT_FILE", keys.path("server.pem"));
+    up.env("FLEETGAUGE_TLS_KEY_FILE", keys.path("server.key"));
+    // That its agents speak TLS goes without saying.
+    up.env("FLEETGAUGE_TLS_CA_FILE", keys.path("ca.pem")).env("FLEETGAUGE_TOKEN", TOKEN);
+    let mut up = Killed(up.stdout(Stdio::piped()).spawn().unwrap());
+    let mut said = BufReader::new(up.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let line = said.find(|line| line.contains("the page")).unwrap();
+    let http = line.split_whitespace().last().unwrap().trim_end_matches("/metrics").to_owned();
+    assert!(http.starts_with("https://"), "{http}");
+    let run = |verb: &[&str]| {
+        let options = ["--http", &http, "--tls-ca", &keys.text("ca.pem")];
+        command(&state).args(verb).args(options).env("FLEETGAUGE_TOKEN", TOKEN).output().unwrap()
+    };
+    let began = Instant::now();
+    loop {
+        let agents = run(&["agents"]);
+        assert!(agents.status.success(), "{agents:?}");
+        if String::from_utf8_lossy(&agents.stdout).contains("h     yes") {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "{agents:?}");
+    }
+    let explained = run(&["explain", "h"]);
+    assert!(explained.stdout.starts_with(b"h is on the page\n"), "{explained:?}");
+    // An aggregator with one token gives it all scopes.
+    let forgotten = run(&["forget", "h", "--dry-run"]);
+    assert!(forgotten.stdout.starts_with(b"h would be forgotten"), "{forgotten:?}");
 }

@@ -8,15 +8,16 @@ use aggregator::{App, Settings};
 use crate::binary::{nobody, run, says};
 
 /// An aggregator in this process, which runs as long as the tests do; where its HTTP and its link are.
-fn start() -> (String, SocketAddr) {
+pub(crate) fn start(more: &[(&str, &str)]) -> (SocketAddr, SocketAddr) {
     let (say, hear) = std::sync::mpsc::sync_channel(1);
+    let listen = ["FLEETGAUGE_HTTP_LISTEN", "FLEETGAUGE_LINK_LISTEN", "FLEETGAUGE_LINE_LISTEN"];
+    let pairs = listen.map(|name| (name, "127.0.0.1:0")).into_iter().chain(more.iter().copied());
+    let settings = Settings::resolve(&lifecycle::Settings::from_pairs(pairs).unwrap()).unwrap();
     std::thread::spawn(move || {
-        let pairs = ["HTTP", "LINK", "LINE"].map(|which| (format!("FLEETGAUGE_{which}_LISTEN"), "127.0.0.1:0"));
-        let settings = Settings::resolve(&lifecycle::Settings::from_pairs(pairs).unwrap()).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let app = App::bind(settings).await.unwrap();
-            say.send((format!("http://{}", app.http_addr()), app.link_addr())).unwrap();
+            say.send((app.http_addr(), app.link_addr())).unwrap();
             app.run(std::future::pending()).await.unwrap();
         });
     });
@@ -52,7 +53,8 @@ const PUSH: &str = r#"{"declare":{"set":1,"name":"loadavg","total":1,"families":
 
 #[test]
 fn why_it_is_not_on_the_page() {
-    let (http, link) = start();
+    let (http, link) = start(&[]);
+    let http = format!("http://{http}");
     let explain = |arguments: &[&str]| run(&[&["explain", "--http", &http], arguments].concat()).well();
     assert!(explain(&["huginn"]).starts_with("huginn is not on the page\n- never_heard: "));
 
@@ -92,7 +94,7 @@ fn why_it_is_not_on_the_page() {
 fn what_goes_wrong_is_said() {
     run(&["explain", "bad name"]).badly(2, "bad name");
     run(&["explain", "huginn", "x{y}"]).badly(2, "accepted: a metric's name such as node_load1");
-    run(&["explain", "huginn", "--http", "https://x"]).badly(2, "accepted: a URL such as http://aggregator:9400");
+    run(&["explain", "huginn", "--http", "ftp://x"]).badly(2, "accepted: a URL such as http://aggregator:9400");
     let nobody = format!("http://{}", nobody());
     run(&["explain", "huginn", "--http", &nobody]).badly(69, "--http URL or FLEETGAUGE_HTTP names another");
     run(&["agents", "--http", &nobody]).badly(69, &nobody);

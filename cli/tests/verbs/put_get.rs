@@ -169,9 +169,12 @@ fn nobody_reads_on_and_that_is_no_fault() {
 
 #[test]
 fn every_verb_has_a_help_with_examples() {
-    for verb in ["put", "get", "import", "export"] {
+    let (put_get, http) = (["put", "get", "import", "export"], ["agents", "explain", "forget"]);
+    let of = |verbs, option| std::iter::zip(verbs, std::iter::repeat(option));
+    let all = of(&put_get[..], "--server <HOST:PORT>").chain(of(&http[..], "--http <URL>"));
+    for (verb, whom) in all {
         let help = run(&[verb, "--help"]).well();
-        for part in ["Examples:\n  fleetgauge ", "--server <HOST:PORT>", "--timeout <TIME>"] {
+        for part in ["Examples:\n  fleetgauge ", whom, "--timeout <TIME>", "--token-file <FILE>", "--tls-ca <FILE>"] {
             assert!(help.contains(part), "{help}");
         }
     }

@@ -402,7 +402,7 @@ pub const TABLE: &[Known] = &[
         "FLEETGAUGE_HTTP",
         "http://127.0.0.1:9400",
         "cli",
-        "where the command line asks for agents; the option `--http` goes before it",
+        "where the command line asks for agents; with TLS it begins with `https://`, which is the default with `FLEETGAUGE_TLS=on`; the option `--http` goes before it",
     ),
     known(
         "FLEETGAUGE_SERVER",

@@ -59,6 +59,8 @@ mod tests {
             ("", "", true),
             ("", "x", false),
             ("?", "", false),
+            ("web-*-?", "web-eu-west-1", true),
+            ("web-*-?", "web-eu-west-12", false),
         ] {
             assert_eq!(matches(pattern, name), expected, "{pattern:?} {name:?}");
         }

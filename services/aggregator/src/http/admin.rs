@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use security::glob;
 use serde::Serialize;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -13,7 +14,7 @@ use warp::reply::Response as Reply;
 use warp::{Filter, Reply as _};
 
 use super::{Context, sentence};
-use crate::fleet::upkeep::{Forgotten, is_match};
+use crate::fleet::upkeep::Forgotten;
 use crate::link::moment;
 
 /// The path, as metrics have it.
@@ -60,7 +61,7 @@ pub(super) fn forget(context: &Context, pattern: &str, query: &HashMap<String, S
         return sentence(StatusCode::BAD_REQUEST, &text);
     }
     let pattern = percent_encoding::percent_decode_str(pattern).decode_utf8_lossy().into_owned();
-    let forgotten = context.shared.fleet.forget_matching(|name| is_match(&pattern, name), dry_run, moment());
+    let forgotten = context.shared.fleet.forget_matching(|name| glob::matches(&pattern, name), dry_run, moment());
     if forgotten.is_empty() {
         return sentence(StatusCode::NOT_FOUND, &format!("no agent that is known is called {pattern:?}"));
     }
