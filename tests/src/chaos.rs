@@ -4,6 +4,7 @@
 //! What happens when is decided by a seed, which every failure names.
 
 pub mod hostile;
+pub mod looks;
 pub mod oracle;
 pub mod outage;
 pub mod putter;

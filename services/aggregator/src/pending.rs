@@ -1,7 +1,7 @@
 //! Samples of which it is not decided yet what becomes of them. However that ends, each is counted
 //! once: received = visible + stored + forwarded + duplicate + dropped + pending.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
@@ -17,6 +17,7 @@ pub struct Pending {
     telemetry: Arc<Telemetry>,
     left: AtomicU64,
     waits: Mutex<Option<oneshot::Sender<()>>>,
+    is_kept: AtomicBool,
 }
 
 impl Pending {
@@ -24,7 +25,13 @@ impl Pending {
     #[must_use]
     pub fn new(agent: Arc<Agent>, telemetry: Arc<Telemetry>, samples: u64) -> Arc<Self> {
         telemetry.forward.pending.add(gauge(samples));
-        Arc::new(Self { agent, telemetry, left: AtomicU64::new(samples), waits: Mutex::default() })
+        Arc::new(Self {
+            agent,
+            telemetry,
+            left: AtomicU64::new(samples),
+            waits: Mutex::default(),
+            is_kept: AtomicBool::new(false),
+        })
     }
 
     /// Tells when all are decided. Who asks is waited for: should the receiver be dropped, nobody
@@ -39,9 +46,17 @@ impl Pending {
         waits
     }
 
+    /// They were acknowledged already, so they do not come again: nobody may give them up.
+    pub fn keep(&self) {
+        self.is_kept.store(true, Ordering::Release);
+    }
+
     /// Has whoever waited gone away?
     #[must_use]
     pub fn is_given_up(&self) -> bool {
+        if self.is_kept.load(Ordering::Acquire) {
+            return false;
+        }
         let waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
         waits.as_ref().is_some_and(oneshot::Sender::is_closed)
     }
@@ -128,6 +143,8 @@ mod tests {
         let (pending, _agent, _telemetry) = pending(1);
         drop(pending.settled());
         assert!(pending.is_given_up());
+        pending.keep();
+        assert!(!pending.is_given_up(), "it was acknowledged");
         pending.forwarded(7);
         assert!(pending.settled().try_recv().is_ok(), "decided already");
     }

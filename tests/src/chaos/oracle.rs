@@ -1,16 +1,17 @@
 //! What was acknowledged is an obligation: pure functions that hold what is found at the end against
 //! what the simulated agents know to be true. Each gives what is wrong, in words; nothing: all is well.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::looks::{Look, longest_pause};
 use crate::page::Page;
 use crate::sim::{Fate, Tick};
 
 /// Most faults of one kind that are told.
 const TOLD_MAX: usize = 5;
 /// What a machine that is busy with other things may be late by.
-const SLACK_MS: i64 = 1000;
+pub(super) const SLACK_MS: i64 = 1000;
 
 /// What a check found.
 #[derive(Debug, Default)]
@@ -75,52 +76,6 @@ pub fn history(name: &str, truth: &[Tick], points: &BTreeMap<i64, f64>, excused:
     faults
 }
 
-/// One look at the page.
-#[derive(Debug, Clone)]
-pub struct Look {
-    /// When it was asked for, and when it was read.
-    pub asked_ms: i64,
-    /// When it was read whole.
-    pub read_ms: i64,
-    /// Each agent's counters, by their label `k`, and its vital sign as number 0 of none.
-    pub agents: BTreeMap<String, Shown>,
-}
-
-/// What a page says of one agent.
-#[derive(Debug, Clone, Default)]
-pub struct Shown {
-    /// The vital sign, which is the number of the measurement.
-    pub tick: Option<f64>,
-    /// The counters, by `k`.
-    pub counters: BTreeMap<u64, f64>,
-    /// When its text file was written, of a real agent.
-    pub written: Option<f64>,
-    /// The time that the page gives, in exact mode.
-    pub at_ms: Option<i64>,
-}
-
-impl Look {
-    /// Reads a page.
-    #[must_use]
-    pub fn of(page: &Page, asked_ms: i64, read_ms: i64) -> Self {
-        let mut agents = BTreeMap::<String, Shown>::new();
-        for sample in page.of(crate::sim::frames::VITAL) {
-            let shown = agents.entry(sample.label("instance").to_owned()).or_default();
-            (shown.tick, shown.at_ms) = (Some(sample.value), sample.timestamp_ms);
-        }
-        for sample in page.of(crate::sim::frames::COUNTER) {
-            if let (Some(shown), Ok(k)) = (agents.get_mut(sample.label("instance")), sample.label("k").parse()) {
-                shown.counters.insert(k, sample.value);
-            }
-        }
-        for sample in page.of(super::real::COUNTER) {
-            let shown = agents.entry(sample.label("instance").to_owned()).or_default();
-            (shown.written, shown.at_ms) = (Some(sample.value), sample.timestamp_ms);
-        }
-        Self { asked_ms, read_ms, agents }
-    }
-}
-
 /// Every page shows one whole push of the agent, none that is older than `age_max_ms`, and never one
 /// that is older than on the page before.
 pub fn pages(name: &str, truth: &[Tick], looks: &[Look], age_max_ms: i64) -> Faults {
@@ -153,30 +108,28 @@ pub fn pages(name: &str, truth: &[Tick], looks: &[Look], age_max_ms: i64) -> Fau
     faults
 }
 
-/// A series as a Prometheus has it that scraped these pages and took this remote write.
-#[must_use]
-pub fn timeline(name: &str, looks: &[Look], remote: &BTreeMap<i64, f64>) -> BTreeMap<i64, f64> {
-    let mut line = remote.clone();
-    for look in looks {
-        let Some(shown) = look.agents.get(name) else { continue };
-        if let Some(value) = shown.counters.get(&0).or(shown.written.as_ref()) {
-            line.entry(shown.at_ms.unwrap_or(look.asked_ms)).or_insert(*value);
-        }
-    }
-    line
-}
-
-/// The counter never falls, nothing is missing for longer than `gap_max_ms` between the first and the
-/// last acknowledged measurement, and every value is of its time. (So that resets are 0, and what
-/// it grew by is the truth, over the whole range and every part of it.)
-pub fn counter(name: &str, truth: &[Tick], line: &BTreeMap<i64, f64>, gap_max_ms: i64, age_max_ms: i64) -> Faults {
+/// The counter never falls, every value is of its time, and between the first and the last
+/// acknowledged measurement no more of them are missing than fit into `gap_max_ms`. (So that resets
+/// are 0, and what it grew by is the truth, over the whole range and every part of it.) On a machine
+/// that is busy with other things little is measured, and that is no gap; nor is what was shown when
+/// nobody looked, `unseen`.
+pub fn counter(
+    name: &str,
+    truth: &[Tick],
+    line: &BTreeMap<i64, f64>,
+    [interval_ms, gap_max_ms, age_max_ms]: [i64; 3],
+    unseen: impl Fn(&Tick) -> bool,
+) -> Faults {
     let mut faults = Faults::default();
     for ((at, value), (next_at, next)) in line.iter().zip(line.iter().skip(1)) {
         if next < value {
             faults.add(|| format!("{name}: a reset: {value} at {at}, then {next} at {next_at}"));
         }
-        if next_at - at > gap_max_ms + SLACK_MS {
-            faults.add(|| format!("{name}: nothing between {at} and {next_at}, which are {} ms", next_at - at));
+        let between =
+            |tick: &&Tick| tick.fate != Fate::Open && (at + 1..*next_at).contains(&tick.at_ms) && !unseen(tick);
+        let missing: Vec<&Tick> = truth.iter().filter(between).collect();
+        if i64::try_from(missing.len()).unwrap_or(i64::MAX) > (gap_max_ms + SLACK_MS) / interval_ms {
+            faults.add(|| format!("{name}: nothing between {at} and {next_at}, where this was measured: {missing:?}"));
         }
     }
     for (at, value) in line {
@@ -200,16 +153,29 @@ pub fn counter(name: &str, truth: &[Tick], line: &BTreeMap<i64, f64>, gap_max_ms
     faults
 }
 
+/// Where pages say when things were measured, nothing that came late and was acknowledged is missing:
+/// nobody leaves it out because it may have been seen.
+pub fn late(name: &str, truth: &[Tick], line: &BTreeMap<i64, f64>) -> Faults {
+    let mut faults = Faults::default();
+    let there: BTreeSet<u64> = line.values().map(|value| value.to_bits()).collect();
+    for (number, tick) in (1_u32..).zip(truth) {
+        if tick.fate == Fate::Late && !there.contains(&f64::from(number).to_bits()) {
+            faults.add(|| format!("{name}: measurement {number}, {tick:?}, is nowhere"));
+        }
+    }
+    faults
+}
+
 /// A series of a real agent, whose values are the Unix milliseconds at which they were written: it
-/// never falls, nothing is missing for longer than `gap_max_ms`, and no value is older than
-/// `age_max_ms` or newer than its time.
-pub fn written(name: &str, line: &BTreeMap<i64, f64>, gap_max_ms: i64, age_max_ms: i64) -> Faults {
+/// never falls, nothing is missing for longer than `gap_max_ms` and than nobody looked, and no value
+/// is older than `age_max_ms` or newer than its time.
+pub fn written(name: &str, line: &BTreeMap<i64, f64>, looks: &[Look], gap_max_ms: i64, age_max_ms: i64) -> Faults {
     let mut faults = Faults::default();
     for ((at, value), (next_at, next)) in line.iter().zip(line.iter().skip(1)) {
         if next < value {
             faults.add(|| format!("{name}: a reset: {value} at {at}, then {next} at {next_at}"));
         }
-        if next_at - at > gap_max_ms + SLACK_MS {
+        if next_at - at > gap_max_ms + SLACK_MS + longest_pause(looks, *at, *next_at) {
             faults.add(|| format!("{name}: nothing between {at} and {next_at}, which are {} ms", next_at - at));
         }
     }
@@ -290,6 +256,7 @@ impl Conservation {
 
 #[cfg(test)]
 mod tests {
+    use super::super::looks::{Shown, timeline};
     use super::*;
 
     /// Measured every 250 ms from 10,000 on; acknowledged are all but the last.
@@ -329,7 +296,7 @@ mod tests {
             counters: BTreeMap::from([(0, number), (1, number * 2.0 + torn)]),
             ..Shown::default()
         };
-        Look { asked_ms: at_ms, read_ms: at_ms, agents: BTreeMap::from([("a".to_owned(), shown)]) }
+        Look { asked_ms: at_ms, read_ms: at_ms, is_page: true, agents: BTreeMap::from([("a".to_owned(), shown)]) }
     }
 
     #[test]
@@ -352,19 +319,25 @@ mod tests {
         let truth = truth(41);
         let at = |number: i64| (10_000 + 250 * (number - 1), number as f64);
         let good: BTreeMap<i64, f64> = (1..=40).map(at).collect();
-        counter("a", &truth, &good, 500, 3000).result().unwrap();
+        counter("a", &truth, &good, [250, 500, 3000], |_| false).result().unwrap();
         let mut reset = good.clone();
         // A scrape of a frozen page between measurements that came late.
         reset.insert(15_001, 10.0);
-        assert!(wrong(counter("a", &truth, &reset, 500, 3000)).contains("a reset"));
+        assert!(wrong(counter("a", &truth, &reset, [250, 500, 3000], |_| false)).contains("a reset"));
         let mut gap = good.clone();
         gap.retain(|at, _| !(12_000..14_000).contains(at));
-        assert!(wrong(counter("a", &truth, &gap, 500, 3000)).contains("nothing between"));
+        assert!(wrong(counter("a", &truth, &gap, [250, 500, 3000], |_| false)).contains("nothing between"));
+        counter("a", &truth, &gap, [250, 500, 3000], |tick| (11_500..14_500).contains(&tick.at_ms)).result().unwrap();
+        let mut late_ones = truth.clone();
+        late_ones.iter_mut().for_each(|tick| tick.fate = Fate::Late);
+        late("a", &late_ones[..40], &good).result().unwrap();
+        assert!(wrong(late("a", &late_ones, &gap)).contains("is nowhere"));
+        late("a", &truth, &gap).result().unwrap();
         let ahead: BTreeMap<i64, f64> = good.iter().map(|(at, value)| (at + 10_000, *value)).collect();
-        assert!(wrong(counter("a", &truth, &ahead, 500, 3000)).contains("which is of"));
+        assert!(wrong(counter("a", &truth, &ahead, [250, 500, 3000], |_| false)).contains("which is of"));
         let short: BTreeMap<i64, f64> = good.range(..15_000).map(|(at, value)| (*at, *value)).collect();
-        assert!(wrong(counter("a", &truth, &short, 500, 3000)).contains("where the truth"));
-        assert!(wrong(counter("a", &truth, &BTreeMap::new(), 500, 3000)).contains("nothing at all"));
+        assert!(wrong(counter("a", &truth, &short, [250, 500, 3000], |_| false)).contains("where the truth"));
+        assert!(wrong(counter("a", &truth, &BTreeMap::new(), [250, 500, 3000], |_| false)).contains("nothing at all"));
         let merged = timeline("a", &[look(10_100, 1.0, 0.0)], &BTreeMap::from([(11_000, 5.0)]));
         assert_eq!(merged, BTreeMap::from([(10_100, 1.0), (11_000, 5.0)]));
     }
@@ -372,14 +345,20 @@ mod tests {
     #[test]
     fn what_a_real_agent_says_has_its_time_in_itself() {
         let good: BTreeMap<i64, f64> = (0..20).map(|n| (10_000 + 250 * n, 9_900.0 + 250.0 * n as f64)).collect();
-        written("a", &good, 500, 1000).result().unwrap();
+        let looks: Vec<Look> = (0..20).map(|n| Look::missed(10_000 + 250 * n, 10_000 + 250 * n)).collect();
+        written("a", &good, &looks, 500, 1000).result().unwrap();
         let mut bad = good.clone();
         bad.insert(14_001, 10_000.0);
-        let said = wrong(written("a", &bad, 500, 1000));
+        let said = wrong(written("a", &bad, &looks, 500, 1000));
         assert!(said.contains("a reset") && said.contains("ms before"), "{said}");
         let gap: BTreeMap<i64, f64> = good.into_iter().filter(|(at, _)| !(11_000..13_000).contains(at)).collect();
-        assert!(wrong(written("a", &gap, 500, 1000)).contains("nothing between"));
-        assert!(wrong(written("a", &BTreeMap::new(), 500, 1000)).contains("only"));
+        assert!(wrong(written("a", &gap, &looks, 500, 1000)).contains("nothing between"));
+        // Who looks stood still as well: from 10.75 to 13.25 s, half a second more than a look may take.
+        let paused: Vec<Look> =
+            looks.iter().filter(|look| !(11_000..13_250).contains(&look.asked_ms)).cloned().collect();
+        assert_eq!(longest_pause(&paused, 10_750, 13_250), 500);
+        assert_eq!(longest_pause(&looks, 10_000, 14_000), 0);
+        assert!(wrong(written("a", &BTreeMap::new(), &looks, 500, 1000)).contains("only"));
     }
 
     #[test]

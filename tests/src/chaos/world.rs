@@ -8,7 +8,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use super::oracle::{self, Conservation, Look};
+use super::looks::{self, Look};
+use super::oracle::{self, Conservation};
 use super::putter::Putter;
 use super::real::{self, RealAgent};
 use crate::fault::{Cable, Schedule};
@@ -27,6 +28,10 @@ const MAYBE_SEEN_MS: i64 = 5000;
 const HELD: Duration = Duration::from_millis(900);
 /// How long after the last measurement everything must be settled.
 const SETTLED_WITHIN: Duration = Duration::from_secs(120);
+
+/// A scrape that is not answered by then is none. It has the time at which it was asked for, where the
+/// page says none, so it must not take long.
+const SCRAPE_WITHIN: Duration = Duration::from_secs(1);
 
 /// How a world is.
 #[derive(Debug, Clone)]
@@ -296,7 +301,7 @@ impl World {
             "{} agents measured {ticks} times, {late} came late; {puts} puts; {} pages; {} connections of the link; \
              {} starts of the aggregator; remote write took {samples} samples in {requests} requests; {balance:?}",
             self.sims.len(),
-            looks.len(),
+            looks.iter().filter(|look| look.is_page).count(),
             self.link.connections(),
             self.starts,
         ))
@@ -316,7 +321,7 @@ impl World {
         last
     }
 
-    async fn check_sim(&self, sim: &Sim, looks: &[Look]) -> Result<(), String> {
+    async fn check_sim(&self, sim: &Sim, seen: &[Look]) -> Result<(), String> {
         let truth = sim.look(|state| state.ticks().to_vec());
         let name = sim.name();
         let [scrape, interval] = [self.plan.scrape_every, sim.settings().interval].map(millis);
@@ -324,10 +329,15 @@ impl World {
         // An ack is held for a second at most; one that came after that may be one without a sync.
         let excused = |tick: &sim::Tick| tick.fate == sim::Fate::Live && tick.acked_after > HELD;
         oracle::history(name, &truth, &self.vitals_of(name).await?, excused).result()?;
-        oracle::pages(name, &truth, looks, age_max).result()?;
+        oracle::pages(name, &truth, seen, age_max).result()?;
         let remote = self.receiver.samples(&[("__name__", sim::frames::COUNTER), ("instance", name), ("k", "0")]);
-        let line = oracle::timeline(name, looks, &remote);
-        oracle::counter(name, &truth, &line, self.gap_max_ms(scrape, interval), age_max).result()
+        let line = looks::timeline(name, seen, &remote);
+        if self.plan.is_exact {
+            oracle::late(name, &truth, &line).result()?;
+        }
+        let gap_max = self.gap_max_ms(scrape, interval);
+        let unseen = |tick: &sim::Tick| looks::is_unseen(tick, seen, gap_max);
+        oracle::counter(name, &truth, &line, [interval, gap_max, age_max], unseen).result()
     }
 
     /// Two scrapes and two measurements, one of each at the worst time.
@@ -335,13 +345,13 @@ impl World {
         2 * (scrape_ms + interval_ms) + if self.plan.is_exact { 0 } else { MAYBE_SEEN_MS }
     }
 
-    fn check_agent(&self, agent: &RealAgent, looks: &[Look]) -> Result<(), String> {
+    fn check_agent(&self, agent: &RealAgent, seen: &[Look]) -> Result<(), String> {
         let remote = self.receiver.samples(&[("__name__", real::COUNTER), ("instance", agent.name())]);
-        let line = oracle::timeline(agent.name(), looks, &remote);
+        let line = looks::timeline(agent.name(), seen, &remote);
         let [scrape, interval] = [self.plan.scrape_every, self.plan.interval].map(millis);
         let age_max = age_max_ms(interval);
         let gap_max = self.gap_max_ms(scrape, interval) + agent.away_ms();
-        oracle::written(agent.name(), &line, gap_max, age_max).result()
+        oracle::written(agent.name(), &line, seen, gap_max, age_max).result()
     }
 
     /// The points of an agent's vital sign.
@@ -378,11 +388,16 @@ async fn scrape(http: std::net::SocketAddr, every: Duration, looks: Arc<Mutex<Ve
     loop {
         interval.tick().await;
         let asked_ms = lifecycle::clock::unix_ms();
-        let Ok(reply) = http::get(http, "/metrics", &[]).await else { continue };
-        if reply.status != 200 {
-            continue;
-        }
-        let look = Look::of(&Page::parse_exact(reply.text()), asked_ms, lifecycle::clock::unix_ms());
+        let got = tokio::time::timeout(SCRAPE_WITHIN, http::get(http, "/metrics", &[])).await;
+        let read_ms = lifecycle::clock::unix_ms();
+        // One that was cut short by a machine that stood still is late all the same.
+        let is_quick = read_ms - asked_ms <= millis(SCRAPE_WITHIN);
+        let look = match got {
+            Ok(Ok(reply)) if reply.status == 200 && is_quick => {
+                Look::of(&Page::parse_exact(reply.text()), asked_ms, read_ms)
+            }
+            _ => Look::missed(asked_ms, read_ms),
+        };
         let mut looks = looks.lock().unwrap_or_else(PoisonError::into_inner);
         if looks.len() >= LOOKS_MAX {
             return;

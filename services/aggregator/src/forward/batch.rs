@@ -128,16 +128,19 @@ fn middle(part: &Part) -> Option<usize> {
     there.map(|(at, _)| part.series.start + at).nth(half)
 }
 
-/// The body of a request, compressed. Samples of one series of one declaration stand together.
+/// The body of a request, compressed.
 pub(super) fn encode(parts: &[Part]) -> Vec<u8> {
     let bytes = request(parts).encode_to_vec();
     // It fails only for what has more than 4 GiB.
     snap::raw::Encoder::new().compress_vec(&bytes).unwrap_or_default()
 }
 
+/// Each series once, its samples in the order of time, one a moment. They do not come so: a live push
+/// that was under way for long comes behind late ones that are newer, and what a broken connection
+/// left undecided comes again over the next one, with other declarations of the same series.
 fn request(parts: &[Part]) -> WriteRequest {
     let mut timeseries: Vec<TimeSeries> = Vec::new();
-    let mut places: HashMap<(*const Declared, usize), usize> = HashMap::new();
+    let mut places: HashMap<&[u8], usize> = HashMap::new();
     for part in parts {
         let Some(Vector { declared, .. }) = part.of.sets.get(part.set) else { continue };
         let mut family = 0;
@@ -149,9 +152,9 @@ fn request(parts: &[Part]) -> WriteRequest {
                 family += 1;
             }
             let Some(claim) = declared.claims.get(family) else { continue };
-            let place = *places.entry((Arc::as_ptr(declared), series)).or_insert_with(|| {
-                let labels = labels(declared.prefix(series), claim.kind);
-                timeseries.push(TimeSeries { labels, samples: Vec::new() });
+            let prefix = declared.prefix(series);
+            let place = *places.entry(prefix).or_insert_with(|| {
+                timeseries.push(TimeSeries { labels: labels(prefix, claim.kind), samples: Vec::new() });
                 timeseries.len() - 1
             });
             // The mark for what is not there is what Prometheus takes for the end of a series.
@@ -161,7 +164,23 @@ fn request(parts: &[Part]) -> WriteRequest {
             }
         }
     }
+    timeseries.iter_mut().for_each(|series| in_order(&mut series.samples));
     WriteRequest { timeseries }
+}
+
+/// Of several of one moment the last stays.
+fn in_order(samples: &mut Vec<Sample>) {
+    if samples.is_sorted_by(|a, b| a.timestamp < b.timestamp) {
+        return;
+    }
+    samples.sort_by_key(|sample| sample.timestamp);
+    samples.dedup_by(|next, kept| {
+        let is_same = next.timestamp == kept.timestamp;
+        if is_same {
+            kept.value = next.value;
+        }
+        is_same
+    });
 }
 
 #[cfg(test)]
@@ -225,6 +244,21 @@ pub(super) mod tests {
         };
         assert_eq!(samples(0), [(1, 1.0_f64.to_bits()), (2, 3.0_f64.to_bits()), (3, 0x7ff0_0000_0000_0002)]);
         assert_eq!((samples(1), read.timeseries.len()), (vec![(1, 2.0_f64.to_bits())], 2));
+    }
+
+    #[test]
+    fn a_series_stands_once_in_order_whatever_came_again_and_over_which_connection() {
+        let (before, again) = (declared(1), declared(1));
+        let pushed = [(&before, 30, 3.0), (&before, 40, 4.0), (&before, 10, 1.0), (&again, 20, 2.0), (&again, 40, 4.5)];
+        let all: Vec<Part> = pushed.iter().flat_map(|(set, at, value)| parts(push(*at, set, vec![*value]))).collect();
+        let bytes = snap::raw::Decoder::new().decompress_vec(&encode(&all)).unwrap();
+        let read = WriteRequest::decode(bytes.as_slice()).unwrap();
+        let samples: Vec<Vec<_>> = read
+            .timeseries
+            .iter()
+            .map(|series| series.samples.iter().map(|sample| (sample.timestamp, sample.value)).collect())
+            .collect();
+        assert_eq!(samples, [[(10, 1.0), (20, 2.0), (30, 3.0), (40, 4.5)]]);
     }
 
     #[test]

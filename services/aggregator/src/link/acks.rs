@@ -99,6 +99,10 @@ impl Acks {
 
     fn add_live(&mut self, answer: Answer) -> Option<ToAgent> {
         let Answer { frame, stored, waits: mut late } = answer;
+        if late.is_none() {
+            // What is shown is safe at once, and all before it with it, as `welcome` says.
+            self.waiting.iter().filter_map(|before| before.late.as_ref()).for_each(Unsafe::keep);
+        }
         let waits = stored.is_some() || late.as_mut().is_some_and(|late| !late.is_safe());
         if !waits && self.waiting.is_empty() {
             return Some(frame);
@@ -174,15 +178,15 @@ impl Acks {
 /// Waits until a live push may be acknowledged; says whether what it waits for is on the disk.
 async fn live_is_due(first: Option<&mut Waiting>) -> bool {
     let Some(first) = first else { return std::future::pending().await };
-    if let Some(late) = &mut first.late
-        && timeout_at(first.until, late.wait()).await.is_err()
-    {
-        return false;
-    }
-    match &mut first.stored {
+    let is_late_stored = match &mut first.late {
+        None => true,
+        Some(late) => timeout_at(first.until, late.wait()).await.is_ok() || late.is_stored(),
+    };
+    let is_stored = match &mut first.stored {
         None => true,
         Some(stored) => matches!(timeout_at(first.until, stored).await, Ok(Ok(Ok(())))),
-    }
+    };
+    is_late_stored && is_stored
 }
 
 /// Waits until a late push is safe, however long that takes.

@@ -50,16 +50,28 @@ impl Unsafe {
                 answer => self.decide(matches!(answer, Ok(Ok(())))),
             }
         }
-        self.settled
-            .as_mut()
-            .is_none_or(|settled| !matches!(settled.try_recv(), Err(oneshot::error::TryRecvError::Empty)))
+        // What has been told once must not be waited for again.
+        self.settled.take_if(|settled| !matches!(settled.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
+        self.settled.is_none()
     }
 
-    /// The history is not waited for any longer.
+    /// It is acknowledged although it is not safe: the history is not waited for any longer, and what
+    /// is to be written stays until it is.
     pub(super) fn give_up(&mut self) {
+        self.keep();
         if self.stored.is_some() {
             self.decide(false);
         }
+    }
+
+    /// It will not come again: what is to be written stays until it is.
+    pub(super) fn keep(&self) {
+        self.pending.keep();
+    }
+
+    /// Has the history answered?
+    pub(super) fn is_stored(&self) -> bool {
+        self.stored.is_none()
     }
 
     fn decide(&mut self, is_stored: bool) {
@@ -76,7 +88,6 @@ impl Unsafe {
 pub(super) struct Late<'a> {
     pub(super) shared: &'a Shared,
     pub(super) seat: &'a Seat,
-    pub(super) head: &'a Push,
     /// When it was measured, by our wall clock.
     pub(super) at_ms: i64,
     pub(super) samples: u64,
@@ -102,8 +113,7 @@ impl Late<'_> {
     pub(super) fn take(self) -> Unsafe {
         let (telemetry, agent) = (Arc::clone(&self.shared.telemetry), self.seat.agent());
         let pending = Pending::new(agent, telemetry, self.samples);
-        // Only a connection waits for it. What came live stays here until it is written.
-        let settled = (self.head.stream == Stream::Late).then(|| pending.settled());
+        let settled = Some(pending.settled());
         let (stored, of_history) = match self.destination() {
             Ok(forward) => {
                 forward.submit(self.moments(forward, &pending));

@@ -314,8 +314,8 @@ impl Session {
 
     /// Notes what is said to be safe, so that it need not come again.
     pub fn acked(&self, frame: &ToAgent) {
-        if let ToAgent::Ack(Ack { stream: Stream::Late, seq }) = frame {
-            self.seat.acked(Stream::Late, *seq);
+        if let ToAgent::Ack(Ack { stream, seq }) = frame {
+            self.seat.acked(*stream, *seq);
         }
     }
 
@@ -326,9 +326,6 @@ impl Session {
         let Some(was_seen) = self.seat.take_late(at_ms, samples, now) else {
             return Err(self.displaced(samples));
         };
-        if head.stream == Stream::Live {
-            self.seat.acked(Stream::Live, head.seq);
-        }
         if late::is_absurd(&head, at_ms, &self.shared, now) {
             self.telemetry().samples_dropped(Dropped::AbsurdTime, samples);
             self.seat.agent().dropped(Dropped::AbsurdTime, samples);
@@ -342,7 +339,7 @@ impl Session {
         let (of_vitals, signs) = self.vitals.as_mut().map(measure).unwrap_or_default();
         let stored = self.record(signs, at_ms);
         let (shared, seat) = (&*self.shared, &self.seat);
-        let late = Late { shared, seat, head: &head, at_ms, samples, sets, was_seen, stored, of_vitals, now };
+        let late = Late { shared, seat, at_ms, samples, sets, was_seen, stored, of_vitals, now };
         Ok(Some(late.take()))
     }
 

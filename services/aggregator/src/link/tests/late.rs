@@ -109,33 +109,88 @@ async fn what_a_scrape_may_have_seen_is_not_written_unless_the_page_is_exact() {
     }
 }
 
+impl Inside {
+    /// One that writes remotely to where nobody listens.
+    fn forwarding_to_nobody() -> Self {
+        let mut inside = Self::new();
+        let rules = ForwardRules {
+            url: "http://127.0.0.1:1/".parse().unwrap(),
+            token_file: None,
+            which: Which::Late,
+            window: Duration::from_secs(1800),
+            buffer: 1 << 20,
+        };
+        let (forward, outbox) = Forwarder::new(rules, Arc::clone(&inside.shared.telemetry)).unwrap();
+        Arc::get_mut(&mut inside.shared).unwrap().forward = Some(Arc::new(forward));
+        tokio::spawn(outbox.run(Arc::clone(&inside.shared), inside.stop.clone()));
+        inside
+    }
+
+    fn pending(&self) -> i64 {
+        self.shared.telemetry.forward.pending.get()
+    }
+
+    /// What the next connection of agent `a` is told to be safe.
+    async fn welcomed_with(&self) -> Value {
+        let mut talk = self.connect();
+        talk.say(hello("a", "s", 1)).await;
+        talk.hear().await["welcome"]["acked"].clone()
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_broken_link_leaves_undecided_is_counted_and_comes_again() {
-    let mut inside = Inside::new();
-    // Nobody listens there.
-    let rules = ForwardRules {
-        url: "http://127.0.0.1:1/".parse().unwrap(),
-        token_file: None,
-        which: Which::Late,
-        window: Duration::from_secs(1800),
-        buffer: 1 << 20,
-    };
-    let (forward, outbox) = Forwarder::new(rules, Arc::clone(&inside.shared.telemetry)).unwrap();
-    Arc::get_mut(&mut inside.shared).unwrap().forward = Some(Arc::new(forward));
-    tokio::spawn(outbox.run(Arc::clone(&inside.shared), inside.stop.clone()));
+    let inside = Inside::forwarding_to_nobody();
     let mut talk = inside.agent("a", "s", 1).await;
     talk.push(1, &[1.0, 2.0]).await;
     talk.say(head("late", 1, 60_000)).await;
     talk.say(values(1, 0, &[1.0, 1.0])).await;
     talk.say(json!({"end": {"seq": 1}})).await;
     talk.push(2, &[1.0, 2.0]).await;
-    assert_eq!(inside.shared.telemetry.forward.pending.get(), 2);
+    assert_eq!(inside.pending(), 2);
     drop(talk);
-    while inside.shared.telemetry.forward.pending.get() > 0 {
+    while inside.pending() > 0 {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(inside.samples(), (6.0, 6.0));
-    let mut again = inside.connect();
-    again.say(hello("a", "s", 1)).await;
-    assert_eq!(again.hear().await["welcome"]["acked"], json!({"live": 2, "late": 0}));
+    assert_eq!(inside.welcomed_with().await, json!({"live": 2, "late": 0}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_live_push_that_came_late_is_safe_when_it_is_written_or_kept_here() {
+    // Its connection breaks before its ack: it comes again, and nothing of it is kept.
+    let inside = Inside::forwarding_to_nobody();
+    let mut talk = inside.agent("a", "s", 1).await;
+    talk.push(1, &[1.0, 2.0]).await;
+    talk.push_at(2, 30_000, &[3.0, 3.0]).await;
+    talk.say(json!({"ping": {"id": 7}})).await;
+    assert_eq!(talk.hear().await, json!({"pong": {"id": 7}}), "it is not acknowledged yet");
+    assert_eq!(inside.pending(), 2);
+    drop(talk);
+    while inside.pending() > 0 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(inside.welcomed_with().await, json!({"live": 1, "late": 0}));
+    assert_eq!(inside.samples(), (4.0, 4.0));
+
+    // Acknowledged after a second, or covered by one that is shown: it does not come again, and stays.
+    for is_shown in [false, true] {
+        let inside = Inside::forwarding_to_nobody();
+        let mut talk = inside.agent("a", "s", 1).await;
+        talk.push(1, &[1.0, 2.0]).await;
+        let began = Instant::now();
+        talk.push_at(2, 30_000, &[3.0, 3.0]).await;
+        if is_shown {
+            talk.push_at(3, 0, &[4.0, 4.0]).await;
+            talk.say(json!({"ping": {"id": 7}})).await;
+            assert_eq!(talk.hear().await, json!({"pong": {"id": 7}}), "acks come in order");
+        } else {
+            assert_eq!(talk.hear().await, json!({"ack": {"stream": "live", "seq": 2}}));
+            assert!((1000..1100).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+        }
+        drop(talk);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(inside.pending(), 2, "{is_shown}");
+        assert_eq!(inside.welcomed_with().await, json!({"live": if is_shown { 3 } else { 2 }, "late": 0}));
+    }
 }

@@ -1,0 +1,114 @@
+//! What somebody saw who looked at the page again and again, as a Prometheus does.
+
+use std::collections::BTreeMap;
+
+use super::oracle::SLACK_MS;
+use crate::page::Page;
+use crate::sim::{Fate, Tick};
+
+/// One look at the page, or what should have been one.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// When it was asked for, and when it was read.
+    pub asked_ms: i64,
+    /// When it was read whole.
+    pub read_ms: i64,
+    /// There was one.
+    pub is_page: bool,
+    /// Each agent's counters, by their label `k`, and its vital sign as number 0 of none.
+    pub agents: BTreeMap<String, Shown>,
+}
+
+/// What a page says of one agent.
+#[derive(Debug, Clone, Default)]
+pub struct Shown {
+    /// The vital sign, which is the number of the measurement.
+    pub tick: Option<f64>,
+    /// The counters, by `k`.
+    pub counters: BTreeMap<u64, f64>,
+    /// When its text file was written, of a real agent.
+    pub written: Option<f64>,
+    /// The time that the page gives, in exact mode.
+    pub at_ms: Option<i64>,
+}
+
+impl Look {
+    /// One that nothing came of.
+    #[must_use]
+    pub fn missed(asked_ms: i64, read_ms: i64) -> Self {
+        Self { asked_ms, read_ms, is_page: false, agents: BTreeMap::new() }
+    }
+
+    /// Reads a page.
+    #[must_use]
+    pub fn of(page: &Page, asked_ms: i64, read_ms: i64) -> Self {
+        let mut agents = BTreeMap::<String, Shown>::new();
+        for sample in page.of(crate::sim::frames::VITAL) {
+            let shown = agents.entry(sample.label("instance").to_owned()).or_default();
+            (shown.tick, shown.at_ms) = (Some(sample.value), sample.timestamp_ms);
+        }
+        for sample in page.of(crate::sim::frames::COUNTER) {
+            if let (Some(shown), Ok(k)) = (agents.get_mut(sample.label("instance")), sample.label("k").parse()) {
+                shown.counters.insert(k, sample.value);
+            }
+        }
+        for sample in page.of(super::real::COUNTER) {
+            let shown = agents.entry(sample.label("instance").to_owned()).or_default();
+            (shown.written, shown.at_ms) = (Some(sample.value), sample.timestamp_ms);
+        }
+        Self { asked_ms, read_ms, is_page: true, agents }
+    }
+}
+
+/// A series as a Prometheus has it that scraped these pages and took this remote write.
+#[must_use]
+pub fn timeline(name: &str, looks: &[Look], remote: &BTreeMap<i64, f64>) -> BTreeMap<i64, f64> {
+    let mut line = remote.clone();
+    for look in looks {
+        let Some(shown) = look.agents.get(name) else { continue };
+        if let Some(value) = shown.counters.get(&0).or(shown.written.as_ref()) {
+            line.entry(shown.at_ms.unwrap_or(look.asked_ms)).or_insert(*value);
+        }
+    }
+    line
+}
+
+/// For how long at most nobody tried to look between these times, beyond what a look may take: a machine
+/// that is busy with other things keeps who looks from it, too.
+#[must_use]
+pub fn longest_pause(looks: &[Look], from_ms: i64, until_ms: i64) -> i64 {
+    let within = looks.iter().map(|look| look.asked_ms).filter(|asked| (from_ms..=until_ms).contains(asked));
+    let times: Vec<i64> = std::iter::once(from_ms).chain(within).chain([until_ms]).collect();
+    let pause = times.iter().zip(times.iter().skip(1)).map(|(asked, next)| next - asked).max();
+    (pause.unwrap_or_default() - 2 * SLACK_MS).max(0)
+}
+
+/// Was this taken off the page again before anybody looked? Nobody promises what lies between two looks.
+#[must_use]
+pub fn is_unseen(tick: &Tick, looks: &[Look], gap_max_ms: i64) -> bool {
+    let next = looks.iter().find(|look| look.is_page && look.asked_ms >= tick.at_ms);
+    tick.fate == Fate::Live && next.is_none_or(|look| look.asked_ms - tick.at_ms > gap_max_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_nobody_could_have_seen_is_not_missed() {
+        let tick = |at_ms, fate| Tick { at_ms, mono: Duration::ZERO, fate, acked_after: Duration::ZERO };
+        let seen = |asked_ms| Look { is_page: true, ..Look::missed(asked_ms, asked_ms) };
+        let looks = [seen(10_100), Look::missed(12_000, 12_000), seen(13_000)];
+        for (at_ms, fate, expected) in [
+            (10_000, Fate::Live, false),
+            (10_900, Fate::Live, true),
+            (10_900, Fate::Late, false),
+            (11_000, Fate::Live, false),
+            (13_100, Fate::Live, true),
+        ] {
+            assert_eq!(is_unseen(&tick(at_ms, fate), &looks, 2000), expected, "{at_ms} {fate:?}");
+        }
+    }
+}
