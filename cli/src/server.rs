@@ -57,11 +57,12 @@ impl Server {
             None => security::settings::shown(&settings).map_err(wrong)?,
         };
         let unusable = |why: String| exit::because(exit::SETTINGS, why);
-        if let Some(token) = shown.read().map_err(unusable)? {
+        let of_file = if self.token_file.is_some() { "--token-file" } else { "FLEETGAUGE_TOKEN_FILE" };
+        if let Some(token) = shown.read().map_err(|why| unusable(format!("{of_file}: {why}")))? {
             server = server.with_token(token);
         }
         if let Some(tls) = security::settings::client(&settings).map_err(wrong)? {
-            server = server.with_tls(tls.load().map_err(unusable)?);
+            server = server.with_tls(tls.load().map_err(|bad| unusable(bad.to_string()))?);
         }
         Ok(Target { address, server, timeout: self.timeout })
     }

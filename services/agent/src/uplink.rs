@@ -174,7 +174,7 @@ impl<C: Connect> Uplink<C> {
         let shown = self.settings.token.clone();
         let token = tokio::task::spawn_blocking(move || shown.read()).await;
         let token = token.unwrap_or_else(|error| Err(error.to_string()));
-        let token = token.map_err(|why| Ended::new(Failure::Auth, why))?;
+        let token = token.map_err(|why| Ended::new(Failure::Auth, format!("FLEETGAUGE_TOKEN_FILE: {why}")))?;
         let stream = self.connect.connect(target, address).await?;
         let hello = self.hello(target);
         let sent = Acked { live: self.sent, late: self.mailbox.spool().last() };
