@@ -42,7 +42,8 @@ impl Access {
             Some(path) => Shown::File(path.clone()),
             None => security::settings::shown(settings).map_err(wrong)?,
         };
-        shown.read().map_err(|why| exit::because(exit::SETTINGS, why))
+        let of_file = if self.token_file.is_some() { "--token-file" } else { "FLEETGAUGE_TOKEN_FILE" };
+        shown.read().map_err(|why| exit::because(exit::SETTINGS, format!("{of_file}: {why}")))
     }
 }
 

@@ -40,10 +40,16 @@ fn document() -> String {
         }
         text.push('\n');
     }
-    text.push_str(
-        "## Reserved\n\nKnown, so that one environment fits every version; no process of this version uses them.\n\n",
-    );
-    table(&mut text, "If set", TABLE.iter().filter(|known| !is_used(known)));
+    let reserved: Vec<&Known> = TABLE.iter().filter(|known| !is_used(known)).collect();
+    if reserved.is_empty() {
+        // Each table ends with an empty line, the document does not.
+        text.truncate(text.trim_end().len() + 1);
+    } else {
+        text.push_str(
+            "## Reserved\n\nKnown, so that one environment fits every version; no process of this version uses them.\n\n",
+        );
+        table(&mut text, "If set", reserved.into_iter());
+    }
     text
 }
 

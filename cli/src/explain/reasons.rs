@@ -163,8 +163,16 @@ pub(super) fn metric_reasons(one: &One, metric: &str, success: &Metric, unsent: 
         ));
     }
     let sets: Vec<&str> = known.sets.iter().map(|set| set.name.as_str()).collect();
+    // A collector whose samples find no room is on, and its set is most likely the one that is missed.
+    let is_missing = |sample: &Sample| sample.value != "0" && !sets.contains(&label(sample, "collector"));
+    let is_cut = samples(unsent).any(|sample| label(sample, "reason") == "limit" && is_missing(sample));
+    let because = if is_cut {
+        "it may be in one that there is no room for (FLEETGAUGE_MAX_SERIES_PER_AGENT of the aggregator); or its"
+    } else {
+        "its"
+    };
     let text = format!(
-        "none of the agent's sets has {metric}: its collector is off (FLEETGAUGE_COLLECTORS), a filter leaves it out, or this host does not have what it tells of; the sets are {}",
+        "none of the agent's sets has {metric}: {because} collector is off (FLEETGAUGE_COLLECTORS), a filter leaves it out, or this host does not have what it tells of; the sets are {}",
         if sets.is_empty() { "none".to_owned() } else { sets.join(", ") }
     );
     reasons.push(reason("never_sent", text));
@@ -270,6 +278,7 @@ mod tests {
         let never = ["failed_set", "failed_collector", "not_sent", "never_sent"];
         check_metric(json!([]), &never, false, "collector disk could not");
         check_metric(json!([]), &never, false, "12 samples of the collector text were not sent: limit");
+        check_metric(json!([]), &never, false, "has m: it may be in one that there is no room for");
         let mut found = json!([{"set": "cpu", "family": "m", "series": 2, "present": 0}]);
         check_metric(found.clone(), &["no_value"], false, "the set cpu has 2 series of m");
         found[0]["present"] = 1.into();

@@ -65,4 +65,4 @@ pub use command::{KEY_BYTES_MAX, KeyError, check_put_key, encode_get, encode_put
 pub use error::ClientError;
 pub use pipeline::{Pipeline, Refusal, Window};
 pub use reply::{Point, Row};
-pub use server::{BadSecret, ClientTls, Connector, Secret, Server, TlsError};
+pub use server::{BadSecret, ClientTls, Connector, Secret, Server, TlsError, Unusable};

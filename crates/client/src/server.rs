@@ -1,6 +1,6 @@
 //! Which server is spoken to, and how.
 
-pub use security::{BadSecret, ClientTls, Connector, Secret, TlsError};
+pub use security::{BadSecret, ClientTls, Connector, Secret, TlsError, Unusable};
 
 /// A server: where it is, the token to show it, and whether it speaks TLS.
 ///

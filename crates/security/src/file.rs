@@ -90,8 +90,11 @@ fn token(entry: &Table) -> Result<(Token, bool), String> {
     }
     let agents = match strings(entry, "agents")? {
         None => vec!["*".to_owned()],
-        Some(agents) if !scopes.has(Scope::Push) && !agents.is_empty() => {
+        Some(_) if !scopes.has(Scope::Push) => {
             return Err("it has agents, which only count with the scope push".to_owned());
+        }
+        Some(agents) if agents.is_empty() => {
+            return Err("its agents are empty; without the key it may push as all".to_owned());
         }
         Some(agents) if agents.len() > AGENTS_MAX => return Err(format!("it has more than {AGENTS_MAX} agents")),
         Some(agents) if !agents.iter().all(|agent| glob::is_pattern(agent)) => {
@@ -230,6 +233,7 @@ scopes = ["push", "read", "put", "admin"]
         check_bad("[\"push\"]", "\"push\"", "token 1: its scopes is not a list");
         check_bad("scopes = [\"push\"]", "scopes = [\"read\"]", "which only count with the scope push");
         check_bad("\"web-*\"", "\"web *\"", "is no name with * and ?");
+        check_bad("[\"web-*\"]", "[]", "token 1: its agents are empty");
         check_bad("2027-01-31", "\"2027-01-31\"", "token 1: its expires is no date");
         check_bad("2027-01-31", "2027-01-31T12:00:00", "a time without Z");
         check_bad("\"ops\"", "\"web\"", "two tokens are called \"web\"");

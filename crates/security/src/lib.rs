@@ -25,5 +25,5 @@ pub use secret::{BadSecret, Secret};
 pub use shown::Shown;
 pub use store::{Look, Source, TokenStore};
 pub use stream::Stream;
-pub use tls::{ClientTls, Connector, ServerFiles, ServerTls, TlsError};
+pub use tls::{ClientTls, Connector, ServerFiles, ServerTls, TlsError, Unusable};
 pub use tokens::{Denied, Grant, Scope, Scopes, Token, Tokens};

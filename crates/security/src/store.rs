@@ -64,9 +64,14 @@ impl TokenStore {
     /// # Errors
     /// A sentence, when the file cannot be used.
     pub fn open(source: Source, now_ms: i64) -> Result<Self, String> {
-        let bytes = source.path().map(read).transpose()?.unwrap_or_default();
-        let tokens = Arc::new(tokens(&source, &bytes)?);
-        let last = Mutex::new(Last { bytes: bytes.into(), valid: tokens.valid(now_ms) });
+        let named = |why| source.named(why);
+        let bytes = source.path().map(read).transpose().map_err(named)?.unwrap_or_default();
+        let tokens = Arc::new(tokens(&source, &bytes).map_err(named)?);
+        let valid = tokens.valid(now_ms);
+        if valid == 0 {
+            source.warn_of_none();
+        }
+        let last = Mutex::new(Last { bytes: bytes.into(), valid });
         Ok(Self { source, current: watch::Sender::new(tokens), last })
     }
 
@@ -93,6 +98,9 @@ impl TokenStore {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let look = self.look_at_file(&mut last);
         let valid = self.tokens().valid(now_ms);
+        if look == Look::Changed && valid == 0 {
+            self.source.warn_of_none();
+        }
         if std::mem::replace(&mut last.valid, valid) > valid && look != Look::Changed {
             self.current.send_modify(|_| {});
             return if look == Look::Same { Look::Expired } else { look };
@@ -104,7 +112,7 @@ impl TokenStore {
         let Some(path) = self.source.path() else { return Look::Same };
         let bytes = match read(path) {
             Ok(bytes) => bytes,
-            Err(why) => return Look::Failed(why),
+            Err(why) => return Look::Failed(self.source.named(why)),
         };
         if bytes == *last.bytes {
             return Look::Same;
@@ -115,7 +123,7 @@ impl TokenStore {
                 self.current.send_replace(Arc::new(tokens));
                 Look::Changed
             }
-            Err(why) => Look::Failed(why),
+            Err(why) => Look::Failed(self.source.named(why)),
         }
     }
 }
@@ -127,6 +135,22 @@ impl Source {
         match self {
             Self::None | Self::One(_) => None,
             Self::OneFile(path) | Self::File(path) => Some(path),
+        }
+    }
+
+    /// A sentence on its file, with the setting that names the file.
+    fn named(&self, why: String) -> String {
+        match self {
+            Self::None | Self::One(_) => why,
+            Self::OneFile(_) => format!("FLEETGAUGE_TOKEN_FILE: {why}"),
+            Self::File(_) => format!("FLEETGAUGE_TOKENS_FILE: {why}"),
+        }
+    }
+
+    /// A file whose tokens have all expired is in order, and lets nobody in.
+    fn warn_of_none(&self) {
+        if let Some(file) = self.path() {
+            tracing::warn!(file = %file.display(), "no token of this file holds, all have expired: nobody is let in");
         }
     }
 }
@@ -255,6 +279,8 @@ mod tests {
     fn a_file_without_an_end_is_not_read() {
         let file = file(&"#".repeat(FILE_BYTES_MAX as usize + 1));
         let error = TokenStore::open(Source::File(file.path().into()), 0).unwrap_err();
-        assert!(error.contains("more than 2097152 bytes"), "{error}");
+        assert!(error.starts_with("FLEETGAUGE_TOKENS_FILE: ") && error.contains("more than 2097152 bytes"), "{error}");
+        let error = TokenStore::open(Source::OneFile("/does/not/exist".into()), 0).unwrap_err();
+        assert!(error.starts_with("FLEETGAUGE_TOKEN_FILE: /does/not/exist: No such"), "{error}");
     }
 }

@@ -25,6 +25,16 @@ pub const FIRST_BYTE: u8 = 0x16;
 #[cfg(not(feature = "tls"))]
 const WITHOUT: &str = "this program was built without TLS (its feature `tls`)";
 
+/// A file of a client's settings that cannot be used, or a setting that cannot be followed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {why}")]
+pub struct Unusable {
+    /// The setting.
+    pub setting: &'static str,
+    /// A sentence.
+    pub why: String,
+}
+
 /// Why there is no TLS connection, as a client sees it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TlsError {
@@ -78,7 +88,7 @@ impl From<io::Error> for TlsError {
                 // Two CAs of one name: the signature is by the other.
                 Bad::UnknownIssuer | Bad::BadSignature => Self::UnknownCa,
                 Bad::NotValidForName | Bad::NotValidForNameContext { .. } => Self::WrongName,
-                other => Self::Other(format!("the other end's certificate is not good: {other}")),
+                other => Self::Other(format!("the other end's certificate {}", pem::fault(other))),
             },
             Some(Error::InvalidMessage(_)) => Self::NotTls,
             Some(Error::AlertReceived(alert)) if is_about_certificates(*alert) => {

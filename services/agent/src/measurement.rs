@@ -12,6 +12,8 @@ pub struct Measurement {
     pub seq: u64,
     /// When.
     pub taken: Option<Moment>,
+    /// Samples that found no room when it was pushed.
+    pub left_out: u64,
     /// What each set has to say.
     pub readings: Vec<Reading>,
     /// The values of all readings.
@@ -49,6 +51,7 @@ impl Measurement {
     pub fn begin(&mut self, seq: u64, taken: Moment) {
         self.seq = seq;
         self.taken = Some(taken);
+        self.left_out = 0;
         self.readings.clear();
         self.values.clear();
     }

@@ -153,7 +153,7 @@ fn tls(settings: &lifecycle::Settings) -> Result<Option<ClientTls>, SettingsErro
     let tls = security::settings::client(settings)?;
     match tls.as_ref().map(ClientTls::load) {
         None | Some(Ok(_)) => Ok(tls),
-        Some(Err(why)) => Err(settings.bad("FLEETGAUGE_TLS", &why)),
+        Some(Err(bad)) => Err(settings.bad(bad.setting, &bad.why)),
     }
 }
 

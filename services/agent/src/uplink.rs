@@ -12,6 +12,7 @@ mod late;
 mod late_sets;
 #[cfg(test)]
 mod late_tests;
+mod left_out;
 mod link;
 mod pushes;
 mod room;
@@ -39,6 +40,7 @@ use crate::telemetry::{Failure, Spooled, Telemetry};
 
 pub(crate) use connect::{Connect, TcpConnect};
 use connection::{Connection, Event};
+use left_out::LeftOut;
 use route::Route;
 
 /// How long a clean stop may take: the stop of a process has a second for everything.
@@ -92,6 +94,8 @@ pub(crate) struct Uplink<C: Connect> {
     told: HashSet<String>,
     /// The sets of which the log said that they are not sent, why, and when.
     told_unsent: HashMap<(&'static str, &'static str), Instant>,
+    /// What was pushed of each set, for counting what was left out.
+    left_out: LeftOut,
     random: fastrand::Rng,
 }
 
@@ -124,6 +128,7 @@ impl<C: Connect> Uplink<C> {
             late_due: None,
             told: HashSet::new(),
             told_unsent: HashMap::new(),
+            left_out: LeftOut::default(),
             random,
         }
     }
@@ -169,7 +174,7 @@ impl<C: Connect> Uplink<C> {
         let shown = self.settings.token.clone();
         let token = tokio::task::spawn_blocking(move || shown.read()).await;
         let token = token.unwrap_or_else(|error| Err(error.to_string()));
-        let token = token.map_err(|why| Ended::new(Failure::Auth, why))?;
+        let token = token.map_err(|why| Ended::new(Failure::Auth, format!("FLEETGAUGE_TOKEN_FILE: {why}")))?;
         let stream = self.connect.connect(target, address).await?;
         let hello = self.hello(target);
         let sent = Acked { live: self.sent, late: self.mailbox.spool().last() };

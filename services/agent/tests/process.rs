@@ -415,7 +415,11 @@ fn wrong_settings_end_it_with_one_sentence() {
     check_refused(&[("FLEETGAUGE_TOKEN", "a b")], 78, "FLEETGAUGE_TOKEN is not usable: a token has visible ASCII");
     check_refused(&[("FLEETGAUGE_TOKEN_FILE", "/nowhere")], 78, "/nowhere: No such file");
     check_refused(&[("FLEETGAUGE_TLS_CA_FILE", "/nowhere")], 78, "FLEETGAUGE_TLS=on must be set too");
-    check_refused(&[("FLEETGAUGE_TLS", "on"), ("FLEETGAUGE_TLS_CA_FILE", "/nowhere")], 78, "/nowhere: No such file");
+    check_refused(
+        &[("FLEETGAUGE_TLS", "on"), ("FLEETGAUGE_TLS_CA_FILE", "/nowhere")],
+        78,
+        "error: FLEETGAUGE_TLS_CA_FILE=\"/nowhere\" is not usable: /nowhere: No such file",
+    );
 }
 
 #[test]

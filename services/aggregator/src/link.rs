@@ -122,9 +122,11 @@ where
     match &ended {
         Ended::Refused { code, reason, .. } => {
             shared.telemetry.link_refused(*code);
-            if let Some(name) = claimed {
+            // A name that was not let in is only claimed, but whoever looks for it finds it.
+            let agent = claimed.as_ref().map_or(agent.as_str(), |name| name.as_str());
+            if let Some(name) = &claimed {
                 let refusal = Refusal::new(moment().wall_ms, peer.to_string(), code.as_str(), reason);
-                shared.fleet.refused(&name, refusal, &shared.limits.strangers);
+                shared.fleet.refused(name, refusal, &shared.limits.strangers);
             }
             if shared.may_warn() {
                 tracing::warn!(%peer, %agent, code = code.as_str(), %reason, "connection refused");

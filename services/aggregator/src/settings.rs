@@ -201,7 +201,15 @@ fn forward(settings: &lifecycle::Settings) -> Result<Option<forward::Rules>, Set
     }
     let buffer = bytes(settings, "FLEETGAUGE_REMOTE_WRITE_BUFFER")?;
     if url.is_empty() {
-        return Ok(None);
+        // Whoever names these wants it, and must not find out later that nothing was written.
+        let alone = [
+            ("FLEETGAUGE_REMOTE_WRITE", which == "all"),
+            ("FLEETGAUGE_REMOTE_WRITE_TOKEN_FILE", !token_file.is_empty()),
+        ];
+        return match alone.into_iter().find(|(_, is_set)| *is_set) {
+            Some((name, _)) => Err(settings.bad(name, "FLEETGAUGE_REMOTE_WRITE_URL must be set too")),
+            None => Ok(None),
+        };
     }
     let schemes: &[&str] = if cfg!(feature = "tls") { &["http", "https"] } else { &["http"] };
     let good = |url: &hyper::Uri| {
@@ -252,6 +260,18 @@ mod tests {
             lifecycle::Settings::from_pairs([("FLEETGAUGE_MEMORY_LIMIT", "none"), ("FLEETGAUGE_LIMITS", "count")]);
         let caps = Settings::resolve(&set.unwrap()).unwrap().caps;
         assert_eq!((caps.memory, caps.enforce, caps.bytes_per_second), (None, false, 8 << 20));
+    }
+
+    #[test]
+    fn remote_write_without_a_url_is_not_passed_over() {
+        let url = "FLEETGAUGE_REMOTE_WRITE_URL must be set too";
+        check_bad("FLEETGAUGE_REMOTE_WRITE", "all", url);
+        check_bad("FLEETGAUGE_REMOTE_WRITE_TOKEN_FILE", "/token", url);
+        let both = [("FLEETGAUGE_REMOTE_WRITE", "all"), ("FLEETGAUGE_REMOTE_WRITE_URL", "http://p:9090/api/v1/write")];
+        let both = lifecycle::Settings::from_pairs(both).unwrap();
+        assert!(Settings::resolve(&both).unwrap().forward.is_some());
+        let late = lifecycle::Settings::from_pairs([("FLEETGAUGE_REMOTE_WRITE", "late")]).unwrap();
+        assert!(Settings::resolve(&late).unwrap().forward.is_none(), "it is the default");
     }
 
     #[test]

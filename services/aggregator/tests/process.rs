@@ -74,7 +74,8 @@ fn wrong_settings_are_named_in_one_sentence() {
     check_refused(&[("FLEETGAUGE_MAX_SCRAPES", "0")], &[], 78, "a whole number from 1 to");
     check_refused(&[("FLEETGAUGE_LOG", "=x=")], &[], 78, "FLEETGAUGE_LOG");
     check_refused(&[("FLEETGAUGE_TOKEN", "a b")], &[], 78, "FLEETGAUGE_TOKEN is not usable: a token has visible ASCII");
-    check_refused(&[("FLEETGAUGE_TOKENS_FILE", "/nowhere")], &[], 78, "/nowhere: No such file");
+    check_refused(&[("FLEETGAUGE_TOKENS_FILE", "/nowhere")], &[], 78, "FLEETGAUGE_TOKENS_FILE: /nowhere: No such file");
+    check_refused(&[("FLEETGAUGE_REMOTE_WRITE", "all")], &[], 78, "FLEETGAUGE_REMOTE_WRITE_URL must be set too");
     check_refused(&[("FLEETGAUGE_TLS_CERT_FILE", "/nowhere")], &[], 78, "FLEETGAUGE_TLS_KEY_FILE must be set too");
     check_refused(&[], &["frobnicate"], 2, "unknown argument \"frobnicate\"");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

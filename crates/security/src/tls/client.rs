@@ -32,10 +32,9 @@ mod with_tls {
     use tokio_rustls::TlsConnector;
 
     use super::ClientTls;
-    use crate::store::read;
     use crate::stream::Stream;
-    use crate::tls::pem::{certificates, private_key, provider, roots};
-    use crate::tls::{HANDSHAKE_WITHIN, TlsError};
+    use crate::tls::pem::{Named, provider};
+    use crate::tls::{HANDSHAKE_WITHIN, TlsError, Unusable};
 
     /// Makes connections into TLS connections.
     #[derive(Debug, Clone)]
@@ -48,28 +47,32 @@ mod with_tls {
         /// Reads the files, as they are now. It may wait for a disk.
         ///
         /// # Errors
-        /// A sentence, when they cannot be used.
-        pub fn load(&self) -> Result<Connector, String> {
+        /// When they cannot be used.
+        pub fn load(&self) -> Result<Connector, Unusable> {
             let roots = match &self.ca {
-                Some(path) => roots(path, &read(path)?)?,
-                None => system_roots()?,
+                Some(path) => {
+                    let ca = Named("FLEETGAUGE_TLS_CA_FILE", path);
+                    ca.roots(&ca.read()?)?
+                }
+                None => system_roots().map_err(of_tls)?,
             };
             let builder = ClientConfig::builder_with_provider(provider())
                 .with_safe_default_protocol_versions()
-                .map_err(|error| error.to_string())?
+                .map_err(of_tls)?
                 .with_root_certificates(roots);
             let mut config = match &self.identity {
                 None => builder.with_no_client_auth(),
                 Some((cert, key)) => {
-                    let (chain, key_der) = (certificates(cert, &read(cert)?)?, private_key(key, &read(key)?)?);
-                    builder.with_client_auth_cert(chain, key_der).map_err(|error| {
-                        format!("{} and {} do not fit together: {error}", cert.display(), key.display())
-                    })?
+                    let cert = Named("FLEETGAUGE_TLS_CLIENT_CERT_FILE", cert);
+                    let key = Named("FLEETGAUGE_TLS_CLIENT_KEY_FILE", key);
+                    let (chain, key_der) = (cert.certificates(&cert.read()?)?, key.private_key(&key.read()?)?);
+                    builder.with_client_auth_cert(chain, key_der).map_err(|error| cert.unfit(key, &error))?
                 }
             };
             config.resumption = Resumption::disabled();
             if let Some(name) = &self.server_name {
-                server_name(name).map_err(|error| error.to_string())?;
+                let why = |error: TlsError| Unusable { setting: "FLEETGAUGE_TLS_SERVER_NAME", why: error.to_string() };
+                server_name(name).map_err(why)?;
             }
             Ok(Connector { config: Arc::new(config), server_name: self.server_name.clone() })
         }
@@ -86,6 +89,10 @@ mod with_tls {
             let tls = timeout(HANDSHAKE_WITHIN, handshake).await.map_err(|_| TlsError::Timeout)??;
             Ok(Stream::Tls(Box::new(tls.into())))
         }
+    }
+
+    fn of_tls(why: impl ToString) -> Unusable {
+        Unusable { setting: "FLEETGAUGE_TLS", why: why.to_string() }
     }
 
     fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
@@ -175,7 +182,7 @@ mod without_tls {
 
     use super::ClientTls;
     use crate::stream::Stream;
-    use crate::tls::{TlsError, WITHOUT};
+    use crate::tls::{TlsError, Unusable, WITHOUT};
 
     /// There is none in this program.
     #[derive(Debug, Clone)]
@@ -186,8 +193,8 @@ mod without_tls {
         ///
         /// # Errors
         /// Always.
-        pub fn load(&self) -> Result<Connector, String> {
-            Err(WITHOUT.to_owned())
+        pub fn load(&self) -> Result<Connector, Unusable> {
+            Err(Unusable { setting: "FLEETGAUGE_TLS", why: WITHOUT.to_owned() })
         }
     }
 

@@ -1,12 +1,16 @@
-//! PEM files as certificates and keys.
+//! PEM files as certificates and keys. Every error begins with the setting that names the file.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{CertificateError, Error, RootCertStore};
+
+use super::Unusable;
+use crate::store::read;
 
 /// Most certificates of one file; that of the system's CAs has some 150.
 const CERTIFICATES_MAX: usize = 10_000;
@@ -15,28 +19,64 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// The certificates of a file, at least one.
-pub(super) fn certificates(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).take(CERTIFICATES_MAX).collect();
-    match all {
-        Ok(all) if !all.is_empty() => Ok(all),
-        _ => Err(format!("{}: it has no certificate in PEM (-----BEGIN CERTIFICATE-----)", path.display())),
+/// A file, and the setting that names it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Named<'a>(pub(super) &'static str, pub(super) &'a Path);
+
+impl Named<'_> {
+    /// What is in it.
+    pub(super) fn read(self) -> Result<Vec<u8>, Unusable> {
+        read(self.1).map_err(|why| Unusable { setting: self.0, why })
+    }
+
+    /// Its certificates, at least one.
+    pub(super) fn certificates(self, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Unusable> {
+        let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).take(CERTIFICATES_MAX).collect();
+        match all {
+            Ok(all) if !all.is_empty() => Ok(all),
+            _ => Err(self.unusable("it has no certificate in PEM (-----BEGIN CERTIFICATE-----)")),
+        }
+    }
+
+    /// Its first private key. Nothing of it is in the error.
+    pub(super) fn private_key(self, bytes: &[u8]) -> Result<PrivateKeyDer<'static>, Unusable> {
+        let key = PrivateKeyDer::from_pem_slice(bytes);
+        key.map_err(|_| self.unusable("it has no private key in PEM without a password"))
+    }
+
+    /// Its certificates as CAs.
+    pub(super) fn roots(self, bytes: &[u8]) -> Result<RootCertStore, Unusable> {
+        let mut roots = RootCertStore::empty();
+        for certificate in self.certificates(bytes)? {
+            let added = roots.add(certificate);
+            added.map_err(|error| self.unusable(format_args!("a certificate in it is not good: {error}")))?;
+        }
+        Ok(roots)
+    }
+
+    /// Why this certificate cannot be shown with that key.
+    pub(super) fn unfit(self, key: Self, error: &Error) -> Unusable {
+        match error {
+            Error::InconsistentKeys(_) => {
+                self.unusable(format_args!("it and {} do not fit together: {error}", key.1.display()))
+            }
+            Error::InvalidCertificate(bad) => self.unusable(format_args!("its certificate {}", fault(bad))),
+            // A key of a kind that is not known.
+            other => key.unusable(other),
+        }
+    }
+
+    pub(super) fn unusable(self, why: impl fmt::Display) -> Unusable {
+        Unusable { setting: self.0, why: format!("{}: {why}", self.1.display()) }
     }
 }
 
-/// The first private key of a file. Nothing of it is in the error.
-pub(super) fn private_key(path: &Path, bytes: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_slice(bytes)
-        .map_err(|_| format!("{}: it has no private key in PEM without a password", path.display()))
-}
-
-/// The certificates of a file as CAs.
-pub(super) fn roots(path: &Path, bytes: &[u8]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path, bytes)? {
-        roots
-            .add(certificate)
-            .map_err(|error| format!("{}: a certificate in it is not good: {error}", path.display()))?;
+/// What is wrong with a certificate, and what to do where that is known.
+pub(super) fn fault(bad: &CertificateError) -> String {
+    let text = bad.to_string();
+    // The library has its own word for it and no value.
+    if text.contains("UnsupportedCertVersion") {
+        return "is X.509 version 1; sign it with -extfile (docs/operations.md, \"Tokens and TLS\")".to_owned();
     }
-    Ok(roots)
+    format!("is not good: {text}")
 }

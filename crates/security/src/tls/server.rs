@@ -85,7 +85,6 @@ pub use without_tls::ServerTls;
 #[cfg(feature = "tls")]
 mod with_tls {
     use std::io;
-    use std::path::Path;
     use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
     use rustls::ServerConfig;
@@ -95,9 +94,8 @@ mod with_tls {
     use zeroize::Zeroizing;
 
     use super::{Accepted, Clients, Look, Refused, ServerFiles, Stream, TcpStream};
-    use crate::store::read;
-    use crate::tls::pem::{certificates, private_key, provider, roots};
-    use crate::tls::{FIRST_BYTE, HANDSHAKE_WITHIN};
+    use crate::tls::pem::{Named, fault, provider};
+    use crate::tls::{FIRST_BYTE, HANDSHAKE_WITHIN, Unusable};
 
     /// A server's certificate and what it asks of clients.
     #[derive(Debug)]
@@ -134,8 +132,8 @@ mod with_tls {
         /// # Errors
         /// A sentence, when they cannot be used.
         pub fn open(files: ServerFiles) -> Result<Self, String> {
-            let bytes = Bytes::read(&files)?;
-            let configs = configs(&files, &bytes)?;
+            let bytes = Bytes::read(&files).map_err(|bad| bad.to_string())?;
+            let configs = configs(&files, &bytes).map_err(|bad| bad.to_string())?;
             Ok(Self { files, current: RwLock::new(configs), last: Mutex::new(bytes) })
         }
 
@@ -146,7 +144,7 @@ mod with_tls {
             let bytes = match Bytes::read(&self.files) {
                 Ok(bytes) if bytes == *last => return Look::Same,
                 Ok(bytes) => bytes,
-                Err(why) => return Look::Failed(why),
+                Err(bad) => return Look::Failed(bad.to_string()),
             };
             match configs(&self.files, &bytes) {
                 Ok(configs) => {
@@ -154,7 +152,7 @@ mod with_tls {
                     *last = bytes;
                     Look::Changed
                 }
-                Err(why) => Look::Failed(why),
+                Err(bad) => Look::Failed(bad.to_string()),
             }
         }
 
@@ -196,7 +194,9 @@ mod with_tls {
         use rustls::Error;
         match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
             Some(Error::NoCertificatesPresented) => Refused::Certificate("no client certificate".to_owned()),
-            Some(Error::InvalidCertificate(bad)) => Refused::Certificate(format!("the client certificate: {bad}")),
+            Some(Error::InvalidCertificate(bad)) => {
+                Refused::Certificate(format!("the client certificate {}", fault(bad)))
+            }
             Some(Error::AlertReceived(alert)) => Refused::Certificate(format!("the client says {alert:?}")),
             Some(other) => Refused::Failed(other.to_string()),
             None if error.kind() == io::ErrorKind::UnexpectedEof => Refused::Closed,
@@ -204,44 +204,57 @@ mod with_tls {
         }
     }
 
-    impl Bytes {
-        fn read(files: &ServerFiles) -> Result<Self, String> {
-            let client_ca = files.client_ca.as_deref().map(read).transpose()?;
-            Ok(Self { cert: read(&files.cert)?, key: read(&files.key)?.into(), client_ca })
+    impl ServerFiles {
+        fn named_cert(&self) -> Named<'_> {
+            Named("FLEETGAUGE_TLS_CERT_FILE", &self.cert)
+        }
+
+        fn named_key(&self) -> Named<'_> {
+            Named("FLEETGAUGE_TLS_KEY_FILE", &self.key)
+        }
+
+        fn named_client_ca(&self) -> Option<Named<'_>> {
+            self.client_ca.as_deref().map(|path| Named("FLEETGAUGE_TLS_CLIENT_CA_FILE", path))
         }
     }
 
-    fn configs(files: &ServerFiles, bytes: &Bytes) -> Result<Configs, String> {
-        let Some((path, ca)) = files.client_ca.as_deref().zip(bytes.client_ca.as_deref()) else {
+    impl Bytes {
+        fn read(files: &ServerFiles) -> Result<Self, Unusable> {
+            let client_ca = files.named_client_ca().map(Named::read).transpose()?;
+            Ok(Self { cert: files.named_cert().read()?, key: files.named_key().read()?.into(), client_ca })
+        }
+    }
+
+    fn configs(files: &ServerFiles, bytes: &Bytes) -> Result<Configs, Unusable> {
+        let Some((file, ca)) = files.named_client_ca().zip(bytes.client_ca.as_deref()) else {
             let config = Arc::new(config(files, bytes, None)?);
             return Ok(Configs { must_show: Arc::clone(&config), may_show: config });
         };
-        let must_show = Arc::new(config(files, bytes, Some((path, ca, Clients::MustShow)))?);
-        let may_show = Arc::new(config(files, bytes, Some((path, ca, Clients::MayShow)))?);
+        let must_show = Arc::new(config(files, bytes, Some((file, ca, Clients::MustShow)))?);
+        let may_show = Arc::new(config(files, bytes, Some((file, ca, Clients::MayShow)))?);
         Ok(Configs { must_show, may_show })
     }
 
     fn config(
         files: &ServerFiles,
         bytes: &Bytes,
-        clients: Option<(&Path, &[u8], Clients)>,
-    ) -> Result<ServerConfig, String> {
+        clients: Option<(Named<'_>, &[u8], Clients)>,
+    ) -> Result<ServerConfig, Unusable> {
+        let (cert, key) = (files.named_cert(), files.named_key());
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| cert.unusable(error))?;
         let builder = match clients {
             None => builder.with_no_client_auth(),
-            Some((path, ca, clients)) => {
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(path, ca)?), provider());
+            Some((file, ca, clients)) => {
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(file.roots(ca)?), provider());
                 let verifier = if clients == Clients::MayShow { verifier.allow_unauthenticated() } else { verifier };
-                let verifier = verifier.build().map_err(|error| format!("{}: {error}", path.display()))?;
+                let verifier = verifier.build().map_err(|error| file.unusable(error))?;
                 builder.with_client_cert_verifier(verifier)
             }
         };
-        let (chain, key) = (certificates(&files.cert, &bytes.cert)?, private_key(&files.key, &bytes.key)?);
-        let mut config = builder.with_single_cert(chain, key).map_err(|error| {
-            format!("{} and {} do not fit together: {error}", files.cert.display(), files.key.display())
-        })?;
+        let (chain, key_der) = (cert.certificates(&bytes.cert)?, key.private_key(&bytes.key)?);
+        let mut config = builder.with_single_cert(chain, key_der).map_err(|error| cert.unfit(key, &error))?;
         // A connection lasts for days here. Nothing is kept so that a next one could begin faster, and
         // none goes on with what a certificate that was taken away since had opened.
         config.session_storage = Arc::new(NoServerSessionStorage {});

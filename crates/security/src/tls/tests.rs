@@ -218,11 +218,43 @@ async fn new_files_count_and_bad_ones_do_not() {
 fn what_cannot_be_used_is_said() {
     let authority = Authority::new();
     let missing = ClientTls { ca: Some("/does/not/exist".into()), ..ClientTls::default() };
-    assert!(missing.load().unwrap_err().contains("/does/not/exist"));
+    let missing = missing.load().unwrap_err();
+    assert_eq!(missing.setting, "FLEETGAUGE_TLS_CA_FILE");
+    assert!(missing.why.starts_with("/does/not/exist: No such file"), "{missing}");
     let (cert, key) = authority.sign("a", "a.test", FAR);
     let swapped = ServerFiles { cert: key, key: cert, client_ca: None };
     let error = ServerTls::open(swapped).unwrap_err();
+    assert!(error.starts_with("FLEETGAUGE_TLS_CERT_FILE: "), "{error}");
     assert!(error.contains("no certificate in PEM") && !error.contains("BEGIN PRIVATE"), "{error}");
     let bad_name = ClientTls { server_name: Some("a b".into()), ..authority.trusted() };
-    assert!(bad_name.load().unwrap_err().contains("no name"));
+    let bad_name = bad_name.load().unwrap_err();
+    assert!(bad_name.setting == "FLEETGAUGE_TLS_SERVER_NAME" && bad_name.why.contains("no name"), "{bad_name}");
+}
+
+/// As `openssl x509 -req` makes it without `-extfile`.
+const VERSION_1: &str = include_str!("fixtures/version1.pem");
+
+#[test]
+fn a_certificate_of_version_1_is_called_that() {
+    let authority = Authority::new();
+    let (cert, key) = authority.sign("old", "old.test", FAR);
+    std::fs::write(&cert, VERSION_1).unwrap();
+    let client = ClientTls { identity: Some((cert.clone(), key.clone())), ..authority.trusted() };
+    let bad = client.load().unwrap_err();
+    assert_eq!(bad.setting, "FLEETGAUGE_TLS_CLIENT_CERT_FILE");
+    let server = ServerTls::open(ServerFiles { cert, key, client_ca: None }).unwrap_err();
+    assert!(server.starts_with("FLEETGAUGE_TLS_CERT_FILE: "), "{server}");
+    for why in [bad.why, server] {
+        assert!(why.contains("is X.509 version 1; sign it with -extfile") && !why.contains("fit together"), "{why}");
+    }
+}
+
+#[test]
+fn a_key_of_another_certificate_is_told_apart() {
+    let authority = Authority::new();
+    let ((cert, _), (_, key)) = (authority.sign("a", "a.test", FAR), authority.sign("b", "b.test", FAR));
+    let client = ClientTls { identity: Some((cert, key)), ..authority.trusted() };
+    let bad = client.load().unwrap_err();
+    assert_eq!(bad.setting, "FLEETGAUGE_TLS_CLIENT_CERT_FILE");
+    assert!(bad.why.contains("b.key do not fit together"), "{bad}");
 }

@@ -85,8 +85,8 @@ impl Connect for TcpConnect {
         let Some(tls) = self.tls.clone() else { return self.tcp(place, target).await.map(Stream::Plain) };
         // The files are read each time: a certificate that was renewed counts at once.
         let loaded = tokio::task::spawn_blocking(move || tls.load()).await;
-        let connector = loaded.unwrap_or_else(|error| Err(error.to_string()));
-        let connector = connector.map_err(|why| Ended::new(Failure::Tls, why))?;
+        let connector = loaded.map_err(|error| Ended::new(Failure::Tls, error.to_string()))?;
+        let connector = connector.map_err(|bad| Ended::new(Failure::Tls, bad.to_string()))?;
         let tcp = self.tcp(place, target).await?;
         connector.connect(tcp, &target.host).await.map_err(|error| Ended::new(Failure::Tls, error.to_string()))
     }

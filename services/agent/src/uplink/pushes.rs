@@ -22,7 +22,7 @@ impl<C: Connect> Uplink<C> {
     /// Pushes the newest measurement, if there is one that is fresh and it may be pushed.
     pub(super) fn push(&mut self) {
         let Some(connection) = self.connection.as_mut().filter(|connection| connection.may_push()) else { return };
-        let Some(measurement) = self.mailbox.take() else { return };
+        let Some(mut measurement) = self.mailbox.take() else { return };
         let now = (self.now)();
         if measurement.taken.is_none_or(|taken| taken.age_at(now) > connection.stale_after()) {
             self.mailbox.keep(measurement);
@@ -30,7 +30,9 @@ impl<C: Connect> Uplink<C> {
             return;
         }
         let waiting = self.mailbox.spool().status(now);
-        for unsent in connection.push(&measurement, now, &waiting, Instant::now()) {
+        let left_out = connection.push(&measurement, now, &waiting, Instant::now());
+        measurement.left_out = self.left_out.of(&measurement, &left_out);
+        for unsent in left_out {
             self.telemetry.series_dropped(unsent.set, unsent.why, unsent.series);
             if is_to_be_told(self.told_unsent.entry((unsent.set, unsent.why)), Instant::now()) {
                 let (set, family, series, why) = (unsent.set, &unsent.family, unsent.series, unsent.why);
@@ -75,6 +77,8 @@ impl<C: Connect> Uplink<C> {
             }
             Event::Live { seq, is_first } => {
                 while let Some(safe) = self.kept.pop_front_if(|kept| kept.seq <= seq) {
+                    // What goes to the spool instead is counted when it is sent from there.
+                    self.mailbox.spool().lose(Lost::Refused, safe.left_out);
                     self.mailbox.give_back(safe);
                 }
                 if is_first {

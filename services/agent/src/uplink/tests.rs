@@ -317,8 +317,14 @@ async fn what_goes_over_the_limit_is_not_sent() {
         let (frames, _) = peer.hears_push().await;
         assert_eq!(names(&frames), ["push"]);
         peer.acks(1).await;
+        // The clock is paused: it moves when the ack was taken in.
+        tokio::time::sleep(Duration::from_secs(1)).await;
         stage.measure(&[1.0, 2.0]);
-        assert_eq!(names(&peer.hears_push().await.0), ["declare", "push", "values"]);
+        let (frames, _) = peer.hears_push().await;
+        assert_eq!(names(&frames), ["declare", "push", "values"]);
+        let ToAggregator::Push(head) = &frames[1] else { panic!("a push") };
+        assert_eq!(head.lost, [("refused".to_owned(), 3)].into(), "the aggregator hears of it");
+        assert_eq!(stage.own("fleetgauge_spool_lost_samples_total{reason=\"refused\"}"), 3.0);
         let dropped = "fleetgauge_collector_dropped_series_total{collector=\"rooms\",reason=\"limit\"}";
         assert_eq!(stage.own(dropped), 3.0);
     })

@@ -87,6 +87,12 @@ pub(super) fn granted(shared: &Shared, settled: usize) -> usize {
     }
 }
 
+/// The limit of series that an agent is measured by, where so many were granted: without enforcement
+/// that is the one that is being tried.
+pub(super) fn shown_limit(shared: &Shared, granted: usize) -> usize {
+    granted.min(shared.fleet.rules().series_per_agent_max)
+}
+
 /// How a connection ends that was told to.
 pub(super) fn ordered(order: Order) -> Ended {
     match order {

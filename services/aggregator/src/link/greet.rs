@@ -81,7 +81,9 @@ where
     };
     let (seat, acked) = find_seat(&newcomer, shared).await?;
     wire.welcomed(seat.meter());
+    let meter = seat.meter();
     let session = Session::new(seat, &hello, interval, acked, Arc::clone(shared), moment());
+    meter.set_granted(admit::shown_limit(shared, session.granted()));
     wire.queue(&ToAgent::Welcome(Welcome {
         version: VERSION,
         features: Vec::new(),

@@ -66,6 +66,9 @@ async fn what_is_granted_is_what_is_enforced() {
         let mut talk = inside.connect();
         talk.say(hello("a", "s", 1)).await;
         let limits = talk.hear().await["welcome"]["limits"].clone();
+        talk.say(declare(1, "s", &["a", "b"])).await;
+        talk.push(1, &[1.0, 2.0]).await;
+        assert_eq!(inside.view("a").unwrap().meter.granted, 100, "what is tried is shown, enforced or not");
         (limits["line_bytes"].as_u64().unwrap(), limits["series"].as_u64().unwrap())
     };
     assert_eq!(granted(true).await, (5000, 100));
