@@ -7,6 +7,8 @@ mod overload;
 mod pushes;
 mod quotas;
 mod refusals;
+#[cfg(feature = "tls")]
+mod tls;
 mod tokens;
 mod vitals;
 
