@@ -251,7 +251,7 @@ pub const TABLE: &[Known] = &[
         "FLEETGAUGE_MAX_WELCOMES",
         "1000",
         "aggregator",
-        "most agents let in each second, twice as many at one moment; others are told when to come back",
+        "most agents let in each second, twice as many at one moment; from one address (of IPv6: from one /64) a quarter of them, as many as it says at one moment; others are told when to come back",
     ),
     known(
         "FLEETGAUGE_MAX_BYTES_PER_SECOND",

@@ -66,7 +66,7 @@ where
     };
     // Strangers take nothing of the fleet's turns.
     drop(handshake);
-    admit::admit(shared, &name)?;
+    admit::admit(shared, peer.ip(), &name)?;
     let interval = limits::clamp_interval(Duration::from_millis(hello.interval_ms));
     let newcomer = Newcomer {
         name,
@@ -79,7 +79,13 @@ where
         info: hello.info.clone(),
         connection,
     };
-    let (seat, acked) = find_seat(&newcomer, shared).await?;
+    let (seat, acked) = match find_seat(&newcomer, shared).await {
+        Ok(found) => found,
+        Err(ended) => {
+            shared.limits.not_admitted();
+            return Err(ended);
+        }
+    };
     wire.welcomed(seat.meter());
     let session = Session::new(seat, &hello, interval, acked, Arc::clone(shared), moment());
     wire.queue(&ToAgent::Welcome(Welcome {
