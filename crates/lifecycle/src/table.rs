@@ -245,13 +245,13 @@ pub const TABLE: &[Known] = &[
         "FLEETGAUGE_MAX_HANDSHAKES",
         "1024",
         "aggregator",
-        "most connections on the link that have not said a whole `hello`; beyond it the one that has waited longest is closed",
+        "most connections on the link that have not said a whole `hello`, with TLS from their first byte on; beyond it the one that has waited longest is closed",
     ),
     known(
         "FLEETGAUGE_MAX_WELCOMES",
         "1000",
         "aggregator",
-        "most agents let in each second, twice as many at one moment; others are told when to come back",
+        "most agents let in each second, twice as many at one moment; from one address (of IPv6: from one /64) a quarter of them, as many as it says at one moment; others are told when to come back",
     ),
     known(
         "FLEETGAUGE_MAX_BYTES_PER_SECOND",

@@ -135,9 +135,7 @@ pub async fn link(listener: TcpListener, slots: Slots, shared: Arc<Shared>, mut 
                 let (shared, stop) = (Arc::clone(&shared), stop.clone());
                 connections.spawn(async move {
                     let _open = Open::new(&shared.telemetry.connections, slot);
-                    if let Some((stream, _)) = shared.access.enter(stream, peer, Listener::Link, stop.clone()).await {
-                        link::serve(stream, peer, Arc::clone(&shared), stop).await;
-                    }
+                    link::accepted(stream, peer, Arc::clone(&shared), stop).await;
                 });
             }
             Err(full) => link::turn_away(&stream, &shared, full),

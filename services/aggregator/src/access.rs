@@ -217,7 +217,7 @@ impl Access {
     }
 
     /// Reads the files again.
-    fn look(&self, now_ms: i64) {
+    pub(crate) fn look(&self, now_ms: i64) {
         if self.tokens.is_required() {
             self.note(0, "tokens", self.tokens.look(now_ms));
             self.telemetry.set_tokens(self.tokens.tokens().valid(now_ms));

@@ -11,6 +11,7 @@ pub mod handshakes;
 pub mod meter;
 pub mod overload;
 pub mod refusals;
+pub mod senders;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,6 +26,7 @@ use self::bucket::Bucket;
 use self::handshakes::Handshakes;
 use self::overload::{Gauge, Level};
 use self::refusals::Refusals;
+use self::senders::Senders;
 use crate::fleet::Moment;
 use crate::link::Shared;
 use crate::telemetry::Readings;
@@ -139,6 +141,7 @@ pub struct Limits {
     /// Memory.
     pub overload: Gauge,
     admission: Mutex<Admission>,
+    senders: Mutex<Senders>,
     /// The most of each that any agent had, since the start.
     most: [AtomicUsize; 3],
 }
@@ -153,6 +156,7 @@ impl Limits {
             link_addresses: Arc::new(Addresses::new(caps.per_address)),
             overload: Gauge::new(caps.memory),
             admission: Mutex::new(Admission::new(caps.welcomes_per_second, now)),
+            senders: Mutex::new(Senders::new(caps.welcomes_per_second)),
             most: Default::default(),
             caps,
         }
@@ -162,6 +166,19 @@ impl Limits {
     #[must_use]
     pub fn bucket(&self, now: Instant) -> Bucket {
         Bucket::new(self.caps.bytes_per_second, self.caps.enforce, now)
+    }
+
+    /// May another agent from this address be let in now, as far as others from there matter?
+    ///
+    /// # Errors
+    /// How long to stay away.
+    pub fn admit_from(&self, from: IpAddr, now: Instant, chance: f64) -> Result<(), Duration> {
+        self.senders.lock().unwrap_or_else(PoisonError::into_inner).ask(from, now, chance)
+    }
+
+    /// An agent that might come in did not.
+    pub fn not_admitted(&self) {
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner).give_back();
     }
 
     /// May another agent be let in now? Else when it may ask again; `chance` is a random number

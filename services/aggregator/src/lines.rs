@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 
 use self::answer::answer;
 pub use self::ended::Ended;
@@ -139,21 +138,31 @@ where
 {
     let mut opening = Opening::default();
     let mut guard = Guard::new(lines.access(), peer);
-    let shown_until = Instant::now() + AUTH_WITHIN;
     loop {
-        tokio::select! {
-            filled = wire.fill() => if let Err(ended) = filled {
-                return ended;
-            },
-            () = tokio::time::sleep_until(shown_until), if guard.is_waiting() => {
-                guard.count_missing(lines.access());
-                return Ended::Unauthorized;
+        let shown_until = guard.until();
+        let overdue = async {
+            match shown_until {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => std::future::pending().await,
             }
-            () = stop.requested() => return Ended::Stopping,
+        };
+        let ended = tokio::select! {
+            filled = wire.fill() => filled.err(),
+            () = overdue => Some(Ended::Unauthorized),
+            () = guard.changed(lines.access()) => continue,
+            () = stop.requested() => Some(Ended::Stopping),
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => match carry_out(wire, lines, (&mut opening, &mut guard), stop).await {
+                Ok(()) => continue,
+                Err(ended) => ended,
+            },
+        };
+        if ended == Ended::Unauthorized && guard.is_overdue() {
+            guard.count_missing(lines.access());
         }
-        if let Err(ended) = carry_out(wire, lines, (&mut opening, &mut guard), stop).await {
-            return ended;
-        }
+        return ended;
     }
 }
 

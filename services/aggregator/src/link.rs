@@ -23,8 +23,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::frame::{Ping, RefuseCode};
-use protocol::{ToAgent, limits};
+use protocol::{AgentName, ToAgent, limits};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
@@ -35,12 +36,13 @@ use self::incumbent::{Heard, Inbox};
 pub use self::incumbent::{Incumbent, Order};
 use self::session::Session;
 use self::wire::Wire;
-use crate::access::Access;
+use crate::access::{Access, Listener};
 use crate::fleet::room::Room;
 use crate::fleet::{Fleet, Moment};
 use crate::forward::Forwarder;
 use crate::history::History;
 use crate::limits::Limits;
+use crate::limits::handshakes::Handshake;
 use crate::limits::refusals::Refusal;
 use crate::quota::Quota;
 use crate::stop::Stop;
@@ -101,15 +103,50 @@ pub fn moment() -> Moment {
     Moment { instant: Instant::now().into_std(), wall_ms: lifecycle::clock::unix_ms() }
 }
 
+/// Takes in a connection of the system until it ends: first TLS, where that is spoken. Who is in the
+/// middle of that has said no `hello` either, so it has one of their places from the first moment on.
+pub(crate) async fn accepted(tcp: TcpStream, peer: SocketAddr, shared: Arc<Shared>, stop: Stop) {
+    if !shared.access.speaks_tls() {
+        return serve(tcp, peer, shared, stop).await;
+    }
+    let refused = match admit::begin_handshake(&shared) {
+        Ok(mut place) => tokio::select! {
+            entered = shared.access.enter(tcp, peer, Listener::Link, stop.clone()) => {
+                if let Some((stream, _)) = entered {
+                    serve_with(stream, peer, Arc::clone(&shared), stop, Ok(place)).await;
+                }
+                return;
+            }
+            () = place.displaced() => admit::displaced(&shared),
+        },
+        Err(refused) => refused,
+    };
+    // In the middle of a handshake nothing can be said.
+    note_end(&refused, peer, &shared, None, None);
+}
+
 /// Serves one connection until it ends, or until `stop` says so.
 pub async fn serve<IO>(io: IO, peer: SocketAddr, shared: Arc<Shared>, stop: Stop)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let place = admit::begin_handshake(&shared);
+    serve_with(io, peer, shared, stop, place).await;
+}
+
+/// The same for one that has a place among those without a `hello`, or got none.
+async fn serve_with<IO>(io: IO, peer: SocketAddr, shared: Arc<Shared>, stop: Stop, place: Result<Handshake, Ended>)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut wire = Wire::new(io, &shared);
     let (connection, inbox) = incumbent::ends();
     let (mut claimed, mut greeted_by) = (None, None);
-    let ended = match greet::greet(&mut wire, peer, &shared, connection, stop.clone(), &mut claimed).await {
+    let greeted = match place {
+        Ok(place) => greet::greet(&mut wire, peer, &shared, connection, stop.clone(), (place, &mut claimed)).await,
+        Err(refused) => Err(refused),
+    };
+    let ended = match greeted {
         Ok((session, interval, pass)) => {
             greeted_by = Some(session.agent().clone());
             let acks = Acks::new(shared.telemetry.history.unsynced_acks.clone());
@@ -117,9 +154,17 @@ where
         }
         Err(ended) => ended,
     };
-    let agent = greeted_by.map(|name| name.to_string()).unwrap_or_default();
+    note_end(&ended, peer, &shared, greeted_by, claimed);
+    if let Some(last_word) = ended.last_word() {
+        wire.say_and_close(&last_word).await;
+    }
+}
+
+/// Counts and logs how a connection ended.
+fn note_end(ended: &Ended, peer: SocketAddr, shared: &Shared, greeted: Option<AgentName>, claimed: Option<AgentName>) {
+    let agent = greeted.map(|name| name.to_string()).unwrap_or_default();
     shared.telemetry.link_closed(ended.reason());
-    match &ended {
+    match ended {
         Ended::Refused { code, reason, .. } => {
             shared.telemetry.link_refused(*code);
             // A name that was not let in is only claimed, but whoever looks for it finds it.
@@ -139,14 +184,11 @@ where
         }
         other => tracing::debug!(%peer, %agent, reason = other.reason(), "connection closed"),
     }
-    if let Some(last_word) = ended.last_word() {
-        wire.say_and_close(&last_word).await;
-    }
 }
 
 /// Says that there is no room, and closes. The refusal fits into any socket's buffer, so nothing
 /// waits for the peer here.
-pub(crate) fn turn_away(stream: &tokio::net::TcpStream, shared: &Shared, why: String) {
+pub(crate) fn turn_away(stream: &TcpStream, shared: &Shared, why: String) {
     let ended = Ended::refused(RefuseCode::Overloaded, why).retry_after(admit::away());
     shared.telemetry.link_refused(RefuseCode::Overloaded);
     shared.telemetry.link_closed(ended.reason());

@@ -7,9 +7,15 @@ use std::sync::Arc;
 use protocol::lines::{Command, shown_token};
 use security::{Denied, Grant, Scope, Tokens};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::access::{Access, Listener, now_ms};
 use crate::telemetry::LineError;
+
+use super::AUTH_WITHIN;
+
+/// So many lines without a token are answered.
+pub(super) const UNAUTHORIZED_MAX: u32 = 100;
 
 /// What is known of one client.
 #[derive(Debug)]
@@ -19,6 +25,10 @@ pub(super) struct Guard(Option<Watched>);
 struct Watched {
     peer: SocketAddr,
     grant: Option<Grant>,
+    /// Until when it must show a token, where it has shown none that is good.
+    until: Instant,
+    /// Lines that came since it has none.
+    unauthorized: u32,
     /// Why it may not put, and not get, by the tokens that there were at the last look. There are
     /// many lines a second, and a token is compared with all of them.
     denied: [Option<Denied>; 2],
@@ -41,12 +51,32 @@ pub(super) enum Shown {
 impl Guard {
     pub(super) fn new(access: &Access, peer: SocketAddr) -> Self {
         let denied = [Some(Denied::Missing); 2];
-        Self(access.wants_tokens().then(|| Watched { peer, grant: None, denied, changes: access.changes() }))
+        let until = Instant::now() + AUTH_WITHIN;
+        let watched = || Watched { peer, grant: None, until, unauthorized: 0, denied, changes: access.changes() };
+        Self(access.wants_tokens().then(watched))
     }
 
-    /// Is a token needed, and was none shown?
-    pub(super) fn is_waiting(&self) -> bool {
-        self.0.as_ref().is_some_and(|watched| watched.grant.is_none())
+    /// Until when a token must be shown, if one is needed and there is none.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.0.as_ref().filter(|watched| watched.grant.is_none()).map(|watched| watched.until)
+    }
+
+    /// Is that over?
+    pub(super) fn is_overdue(&self) -> bool {
+        self.until().is_some_and(|until| Instant::now() >= until)
+    }
+
+    /// Completes when a token that was good may be none any more, because it is gone or has expired;
+    /// what that means is seen then, and the client has some time to show another.
+    pub(super) async fn changed(&mut self, access: &Access) {
+        if let Some(watched) = &mut self.0
+            && watched.changes.changed().await.is_ok()
+        {
+            watched.look_again(access);
+            return;
+        }
+        // Nobody will ever say so.
+        std::future::pending().await
     }
 
     /// Looks at a line that is whole and not empty.
@@ -54,11 +84,20 @@ impl Guard {
         let Some(watched) = &mut self.0 else { return Shown::Nothing };
         watched.follow(access);
         let Some(token) = shown_token(line) else {
-            return if watched.grant.is_some() { Shown::Nothing } else { Shown::Unauthorized };
+            if watched.grant.is_some() {
+                return Shown::Nothing;
+            }
+            watched.unauthorized += 1;
+            if watched.unauthorized <= UNAUTHORIZED_MAX {
+                return Shown::Unauthorized;
+            }
+            access.denied(Listener::Line, watched.peer, Denied::Missing);
+            return Shown::Bad(Denied::Missing);
         };
         match access.tokens().recognise(token, now_ms()) {
             Ok(grant) => {
                 watched.grant = Some(grant);
+                watched.unauthorized = 0;
                 watched.ask(&access.tokens());
                 Shown::Good
             }
@@ -91,14 +130,19 @@ impl Watched {
     /// What was allowed may be no more.
     fn follow(&mut self, access: &Access) {
         if self.changes.has_changed().unwrap_or(false) {
-            let tokens = Arc::clone(&self.changes.borrow_and_update());
-            let Some(grant) = &self.grant else { return };
-            if let Err(denied @ (Denied::Wrong | Denied::Expired)) = tokens.may(grant, Scope::Put, None, now_ms()) {
-                access.denied(Listener::Line, self.peer, denied);
-                self.grant = None;
-            }
-            self.ask(&tokens);
+            self.look_again(access);
         }
+    }
+
+    fn look_again(&mut self, access: &Access) {
+        let tokens = Arc::clone(&self.changes.borrow_and_update());
+        let Some(grant) = &self.grant else { return };
+        if let Err(denied @ (Denied::Wrong | Denied::Expired)) = tokens.may(grant, Scope::Put, None, now_ms()) {
+            access.denied(Listener::Line, self.peer, denied);
+            self.grant = None;
+            self.until = Instant::now() + AUTH_WITHIN;
+        }
+        self.ask(&tokens);
     }
 
     fn ask(&mut self, tokens: &Tokens) {

@@ -190,6 +190,8 @@ impl<'a> Run<'a> {
             (Some(batch), Some(history)) => history.commit(batch).await,
             _ => Ok(()),
         };
+        // A stranger must not hold its place by not reading either.
+        wire.answer_until(self.guard.until());
         let telemetry = self.lines.telemetry();
         let mut refused = self.refused.into_iter();
         let mut reply = Vec::new();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use protocol::limits::LINE_BYTES_MAX;
 use protocol::lines::LineSplitter;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Ended, Lines, STALL_MAX, STRIDE_BYTES};
 use crate::fleet::room::Share;
@@ -45,6 +45,8 @@ pub(super) struct Wire<'a, IO> {
     /// The client does not hear any more. What it still sends is stored.
     deaf: Option<Ended>,
     out: Vec<u8>,
+    /// When who has shown no token must have read its replies.
+    answer_until: Option<Instant>,
     /// A long answer is being sent.
     stride: Option<Stride>,
 }
@@ -64,7 +66,13 @@ where
     pub(super) fn new(io: IO, peer: IpAddr, lines: &'a Lines) -> Self {
         let shares = [lines.room.share(), lines.shared.buffers.share()];
         let splitter = LineSplitter::new();
-        Self { io, peer, lines, splitter, shares, ended: None, deaf: None, out: Vec::new(), stride: None }
+        let (ended, deaf, out) = (None, None, Vec::new());
+        Self { io, peer, lines, splitter, shares, ended, deaf, out, answer_until: None, stride: None }
+    }
+
+    /// What is sent from now on must be read by then.
+    pub(super) fn answer_until(&mut self, until: Option<Instant>) {
+        self.answer_until = until;
     }
 
     /// Who is at the other end.
@@ -203,7 +211,9 @@ where
     async fn send(&mut self, mut bytes: &[u8]) -> Result<(), Ended> {
         while !bytes.is_empty() && !self.is_deaf() {
             let (began, waited) = (Instant::now(), self.stride.as_ref().map_or(Duration::ZERO, |stride| stride.waited));
-            match timeout(STALL_MAX.saturating_sub(waited), self.io.write(bytes)).await {
+            let stalled = began + STALL_MAX.saturating_sub(waited);
+            let until = self.answer_until.map_or(stalled, |until| until.min(stalled));
+            match timeout_at(until, self.io.write(bytes)).await {
                 Ok(Ok(0)) => self.deaf = Some(Ended::Failed(io::ErrorKind::WriteZero)),
                 Ok(Ok(sent)) => {
                     bytes = bytes.get(sent..).unwrap_or_default();
@@ -212,6 +222,7 @@ where
                     }
                 }
                 Ok(Err(error)) => self.deaf = Some(Ended::Failed(error.kind())),
+                Err(_) if until < stalled => return Err(Ended::Unauthorized),
                 Err(_) => return Err(Ended::Unread),
             }
         }

@@ -1,5 +1,6 @@
 //! Who may come in now, and with how much: the limits that concern a whole connection.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use protocol::AgentName;
@@ -49,8 +50,9 @@ pub(super) fn displaced(shared: &Shared) -> Ended {
     Ended::refused(RefuseCode::TooSlow, reason)
 }
 
-/// May this agent come in now?
-pub(super) fn admit(shared: &Shared, name: &AgentName) -> Result<(), Ended> {
+/// May this agent come in now? Where it gets no seat after all, somebody else may:
+/// [`Limits::not_admitted`](crate::limits::Limits::not_admitted).
+pub(super) fn admit(shared: &Shared, from: IpAddr, name: &AgentName) -> Result<(), Ended> {
     let is_short = match shared.limits.level() {
         Level::Normal => false,
         // Who is there already may come back: its series are known to fit.
@@ -61,9 +63,18 @@ pub(super) fn admit(shared: &Shared, name: &AgentName) -> Result<(), Ended> {
         shared.telemetry.limits.refused("agent");
         return Err(short_of_memory(shared, "no new agent is let in"));
     }
-    shared.limits.admit(moment().instant, fastrand::f64()).map_err(|wait| {
+    let (now, most) = (moment().instant, shared.limits.caps.welcomes_per_second);
+    if let Err(wait) = shared.limits.admit_from(from, now, fastrand::f64()) {
         shared.telemetry.limits.exceeded(Limit::Welcomes);
-        let most = shared.limits.caps.welcomes_per_second;
+        if shared.limits.caps.enforce {
+            let reason = format!(
+                "one address has a quarter of the {most} agents that come each second, FLEETGAUGE_MAX_WELCOMES of the aggregator"
+            );
+            return Err(Ended::refused(RefuseCode::Overloaded, reason).retry_after(wait));
+        }
+    }
+    shared.limits.admit(now, fastrand::f64()).map_err(|wait| {
+        shared.telemetry.limits.exceeded(Limit::Welcomes);
         let reason = format!("more than {most} agents come each second, FLEETGAUGE_MAX_WELCOMES of the aggregator");
         Ended::refused(RefuseCode::Overloaded, reason).retry_after(wait)
     })

@@ -21,6 +21,7 @@ use super::{Shared, moment};
 use crate::fleet::naming::Process;
 use crate::fleet::seat::Seat;
 use crate::fleet::{Entry, Newcomer};
+use crate::limits::handshakes::Handshake;
 use crate::stop::Stop;
 
 /// How much faster than measured late samples may come.
@@ -33,20 +34,19 @@ const ENTER_TRIES: usize = 4;
 
 /// Reads the `hello`, lets in who may come, finds a seat, says `welcome`. Gives the clamped interval
 /// too, and what lets the agent stay; and in `claimed` the name that the `hello` said, however this
-/// ends.
+/// ends. Until it is known who that is, the connection keeps its place among the others without a `hello`.
 pub(super) async fn greet<IO>(
     wire: &mut Wire<'_, IO>,
     peer: SocketAddr,
     shared: &Arc<Shared>,
     connection: Incumbent,
     mut stop: Stop,
-    claimed: &mut Option<AgentName>,
+    (mut handshake, claimed): (Handshake, &mut Option<AgentName>),
 ) -> Result<(Session, Duration, Pass), Ended>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let until = Instant::now() + limits::HELLO_WITHIN;
-    let mut handshake = admit::begin_handshake(shared)?;
     let hello = tokio::select! {
         hello = read_hello(wire, until) => hello?,
         () = handshake.displaced() => return Err(admit::displaced(shared)),
@@ -66,7 +66,7 @@ where
     };
     // Strangers take nothing of the fleet's turns.
     drop(handshake);
-    admit::admit(shared, &name)?;
+    admit::admit(shared, peer.ip(), &name)?;
     let interval = limits::clamp_interval(Duration::from_millis(hello.interval_ms));
     let newcomer = Newcomer {
         name,
@@ -79,7 +79,13 @@ where
         info: hello.info.clone(),
         connection,
     };
-    let (seat, acked) = find_seat(&newcomer, shared).await?;
+    let (seat, acked) = match find_seat(&newcomer, shared).await {
+        Ok(found) => found,
+        Err(ended) => {
+            shared.limits.not_admitted();
+            return Err(ended);
+        }
+    };
     wire.welcomed(seat.meter());
     let meter = seat.meter();
     let session = Session::new(seat, &hello, interval, acked, Arc::clone(shared), moment());

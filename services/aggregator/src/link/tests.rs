@@ -7,6 +7,8 @@ mod overload;
 mod pushes;
 mod quotas;
 mod refusals;
+#[cfg(feature = "tls")]
+mod tls;
 mod tokens;
 mod vitals;
 
@@ -108,8 +110,13 @@ impl Inside {
 
     /// A new connection.
     fn connect(&self) -> Talk {
+        self.connect_from([192, 0, 2, 1])
+    }
+
+    /// The same, from this address.
+    fn connect_from(&self, from: [u8; 4]) -> Talk {
         let (near, far) = tokio::io::duplex(256 * 1024);
-        let peer = "192.0.2.1:4000".parse().unwrap();
+        let peer = SocketAddr::from((from, 4000));
         let task = tokio::spawn(serve(far, peer, Arc::clone(&self.shared), self.stop.clone()));
         let (read, write) = split(near);
         Talk { read: BufReader::new(read), write, task }

@@ -3,7 +3,7 @@
 use security::{Secret, Source};
 
 use super::*;
-use crate::access::Rules;
+use crate::access::{Rules, now_ms};
 
 const UNAUTHORIZED: &str = "error\nunauthorized\n\n";
 
@@ -89,6 +89,67 @@ async fn who_shows_nothing_holds_no_place_for_long() {
     let began = tokio::time::Instant::now();
     assert_eq!(inside.connect().rest().await, "");
     assert_eq!(began.elapsed(), AUTH_WITHIN);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_does_who_reads_nothing_of_its_errors() {
+    let inside = one();
+    let mut client = inside.connect_through(512);
+    let began = tokio::time::Instant::now();
+    // More replies than the pipe takes, and never one is read.
+    client.say("x\n".repeat(90)).await;
+    client.task.await.unwrap();
+    assert_eq!(began.elapsed().as_secs(), AUTH_WITHIN.as_secs());
+    assert_eq!(inside.metric("closed_total{reason=\"unauthorized\"}"), 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_are_answered_a_hundred_times() {
+    let inside = one();
+    let began = tokio::time::Instant::now();
+    let mut client = inside.connect();
+    client.say("get k\n".repeat(101)).await;
+    assert_eq!(client.rest().await, UNAUTHORIZED.repeat(100) + "error\nno token was shown\n\n");
+    assert!(began.elapsed() < Duration::from_secs(1));
+    let mut client = inside.connect();
+    client.ask("get k\n".repeat(99), UNAUTHORIZED.repeat(99)).await;
+    client.ask("auth 0123456789abcdef\nget k\n", "ok\n\nok\n\n").await;
+    client.ask("get k\n".repeat(200), "ok\n\n".repeat(200)).await;
+}
+
+/// The tokens of this file are read again, until something has changed.
+async fn read_again(inside: &Inside, now_ms: i64) {
+    let mut changes = inside.lines.access().changes();
+    inside.lines.access().look(now_ms);
+    assert!(changes.has_changed().unwrap(), "the tokens have not changed");
+    changes.mark_unchanged();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_lost_its_token_has_ten_seconds_to_show_another() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let entry = |name: &str, more: &str| {
+        format!(
+            "[[token]]\nname = \"{name}\"\ntoken = \"{name}-{name}-{name}-{name}\"\nscopes = [\"put\", \"read\"]\n{more}"
+        )
+    };
+    std::fs::write(file.path(), entry("gone", "") + &entry("kept", "")).unwrap();
+    let inside = Inside::with_access(Rules { tokens: Source::File(file.path().into()), tls: None });
+    let mut clients = [inside.connect(), inside.connect(), inside.connect()];
+    for (client, token) in clients.iter_mut().zip(["gone", "gone", "kept"]) {
+        client.ask(format!("auth {token}-{token}-{token}-{token}\n"), "ok\n\n").await;
+    }
+    let [idle, mut other, mut kept] = clients;
+    std::fs::write(file.path(), entry("kept", "")).unwrap();
+    read_again(&inside, now_ms()).await;
+    let began = tokio::time::Instant::now();
+    other.ask("get k\nauth kept-kept-kept-kept\n", format!("{UNAUTHORIZED}ok\n\n")).await;
+    assert_eq!(idle.rest().await, "");
+    assert_eq!(began.elapsed().as_secs(), AUTH_WITHIN.as_secs());
+    assert_eq!(inside.metric("closed_total{reason=\"unauthorized\"}"), 1.0);
+    for client in [&mut other, &mut kept] {
+        client.ask("get k\n", "ok\n\n").await;
+    }
 }
 
 #[tokio::test]

@@ -158,7 +158,7 @@ async fn a_herd_is_let_in_in_its_turn() {
     let inside = Inside::limited(|caps| caps.welcomes_per_second = 2);
     let mut waits = Vec::new();
     for at in 0..9 {
-        let mut talk = inside.connect();
+        let mut talk = inside.connect_from([192, 0, 2, at]);
         talk.say(hello(&format!("a{at}"), "s", 1)).await;
         let heard = talk.hear().await;
         if let Some(wait) = heard["refuse"]["retry_after_ms"].as_u64() {
@@ -170,6 +170,53 @@ async fn a_herd_is_let_in_in_its_turn() {
     assert!(waits.iter().all(|wait| (250..=4000).contains(wait)), "{waits:?}");
     tokio::time::sleep(Duration::from_secs(1)).await;
     inside.agent("later", "s", 1).await;
+}
+
+/// Is an agent from there welcomed? Else the reason.
+async fn comes_in(inside: &Inside, from: [u8; 4], name: &str) -> Result<Talk, String> {
+    let mut talk = inside.connect_from(from);
+    talk.say(hello(name, name, 1)).await;
+    let heard = talk.hear().await;
+    if heard["welcome"].is_object() { Ok(talk) } else { Err(heard["refuse"]["reason"].as_str().unwrap().to_owned()) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_that_comes_again_and_again_takes_nobody_elses_turn() {
+    let mut inside = Inside::limited(|caps| caps.welcomes_per_second = 4);
+    let flood = [192, 0, 2, 66];
+    for second in 0..20 {
+        let mut let_in = 0;
+        for _ in 0..50 {
+            match comes_in(&inside, flood, "flood").await {
+                Ok(_) => let_in += 1,
+                Err(reason) => assert!(reason.starts_with("one address has a quarter of the 4 agents"), "{reason}"),
+            }
+        }
+        assert_eq!(let_in, if second == 0 { 4 } else { 1 });
+        comes_in(&inside, [192, 0, 2, 1], "honest").await.expect("others are let in");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    // Where limits of senders are only counted, this one is too.
+    let caps = Caps { welcomes_per_second: 4, enforce: false, ..Caps::default() };
+    Arc::get_mut(&mut inside.shared).unwrap().limits = Limits::new(caps, moment().instant);
+    for _ in 0..8 {
+        comes_in(&inside, flood, "flood").await.expect("only counted");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gets_no_name_takes_no_turn() {
+    let inside = Inside::limited(|caps| caps.welcomes_per_second = 8);
+    let mut holder = inside.agent("a", "s", 1).await;
+    holder.push(1, &[1.0, 2.0]).await;
+    for at in 2..40 {
+        let mut thief = inside.connect_from([192, 0, 2, at]);
+        thief.say(hello("a", "t", 1)).await;
+        assert!(holder.hear().await["ping"].is_object());
+        holder.say(json!({"pong": {"id": 0}})).await;
+        thief.expect_refusal("name_in_use").await;
+    }
+    comes_in(&inside, [192, 0, 2, 1], "b").await.expect("its turn is still there");
 }
 
 #[tokio::test(start_paused = true)]
