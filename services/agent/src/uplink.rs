@@ -32,7 +32,7 @@ use protocol::limits::{grace_after_close, silence_after};
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock::Moment;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{IN_HAND, Mailbox};
 use crate::measurement::Measurement;
 use crate::settings::Settings;
 use crate::telemetry::{Failure, Spooled, Telemetry};
@@ -206,6 +206,7 @@ impl<C: Connect> Uplink<C> {
                 return Ended::new(Failure::Closed, "there is no connection");
             };
             let (may_push, late_due) = (connection.may_push(), self.late_due.take());
+            self.mailbox.be_patient(connection.patience());
             let event = tokio::select! {
                 result = connection.step(&self.telemetry) => match result {
                     Ok(event) => event,
@@ -231,6 +232,7 @@ impl<C: Connect> Uplink<C> {
         self.telemetry.failed(ended.failure);
         let address = self.settings.aggregators.get(target).map(ToString::to_string).unwrap_or_default();
         let connection = self.connection.take();
+        self.mailbox.be_patient(IN_HAND);
         let acked = connection.as_ref().map_or(0, |connection| connection.acked());
         if let Some(connection) = connection {
             let interval = self.settings.interval;

@@ -17,6 +17,7 @@ use super::late::Late;
 use super::link::{Link, Unsent};
 use super::token::Token;
 use crate::clock::Moment;
+use crate::mailbox::IN_HAND;
 use crate::measurement::Measurement;
 use crate::spool::{Status, Stored};
 use crate::telemetry::{Failure, Telemetry};
@@ -137,9 +138,18 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         unsent
     }
 
-    /// When a late push may be sent, if one may be: not while anything else is on its way out.
+    /// How long a measurement may wait for this connection: while that is writing, as long as it is
+    /// worth a live push.
+    pub(super) fn patience(&self) -> Duration {
+        let is_busy = self.link.is_some() && self.broken.is_none() && !self.out.is_empty();
+        if is_busy { self.stale_after().max(IN_HAND) } else { IN_HAND }
+    }
+
+    /// When a late push may be sent, if one may be: not while anything else is on its way out, and not
+    /// before a live push is safe. On a slow line it would keep the first one from coming in time.
     pub(super) fn late_due(&self) -> Option<Instant> {
-        let late = self.late.as_ref().filter(|_| self.broken.is_none() && self.out.is_empty());
+        let is_free = self.broken.is_none() && self.out.is_empty() && self.acked > 0;
+        let late = self.late.as_ref().filter(|_| is_free);
         late.and_then(Late::due)
     }
 
