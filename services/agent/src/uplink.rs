@@ -190,7 +190,7 @@ impl<C: Connect> Uplink<C> {
             interval_ms: millis(self.settings.interval),
             now_ms: now.wall_ms,
             mono_ms: now.mono_ms,
-            session: self.mailbox.spool().session().to_owned(),
+            session: self.mailbox.spool().session(),
             incarnation: self.mailbox.spool().incarnation(),
             ephemeral: self.settings.ephemeral,
             shown_elsewhere_ms: millis(shown),
@@ -244,6 +244,9 @@ impl<C: Connect> Uplink<C> {
             }
             self.suspect(ended.failure, connection.first_late());
             self.keep_unacked(Spooled::NotAcked);
+            if connection.is_overclaimed() {
+                self.begin_anew();
+            }
             let seconds = connection.age(now).as_secs();
             if ended.failure == Failure::Goaway {
                 let said_bye = ended.said_bye;

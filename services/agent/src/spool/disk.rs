@@ -58,6 +58,7 @@ pub(super) fn open(files: &dyn Files, limits: Limits, newcomer: Newcomer) -> io:
     let (identity, unwritten) = introduce(files, &store, newcomer)?;
     let base = identity.incarnation << 32;
     store.begin(&identity.id, base);
+    store.identity = Some(identity.clone());
     Ok(Opened { store, identity, base, unwritten })
 }
 
@@ -138,6 +139,7 @@ pub(super) fn perform(files: &dyn Files, job: &Job) -> io::Result<Vec<u8>> {
     match job {
         Job::Write { number, bytes } => files.write(&name_of(*number), bytes).map(|()| vec![]),
         Job::Append { number, bytes } => files.append(&name_of(*number), bytes).map(|()| vec![]),
+        Job::Identity(identity) => files.write(IDENTITY, identity.to_text().as_bytes()).map(|()| vec![]),
         Job::Progress(progress) => files.write(PROGRESS, progress.to_text().as_bytes()).map(|()| vec![]),
         Job::Remove(number) => files.remove(&name_of(*number)).map(|()| vec![]),
         Job::Load(number) => files.read(&name_of(*number)),

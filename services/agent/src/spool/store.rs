@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::entry::{Declared, Head, Stored, Writer, samples_of};
-use super::notes::{BOOTS_MAX, Progress};
+use super::notes::{BOOTS_MAX, Identity, Progress};
 use super::record::Records;
 use super::segment::{Entry, Found, Segment};
 use super::status::Lost;
@@ -71,6 +71,11 @@ pub(super) struct Store {
     last: u64,
     pub(super) progress: Progress,
     pub(super) is_progress_new: bool,
+    /// What was lost before this process.
+    lost_before: BTreeMap<String, u64>,
+    /// Who it is, as it stands on the disk, or is to stand there.
+    pub(super) identity: Option<Identity>,
+    pub(super) is_identity_new: bool,
     /// Files that are to be removed.
     pub(super) doomed: Vec<u64>,
     reading: Option<Reading>,
@@ -92,6 +97,9 @@ impl Store {
             last: progress.late,
             progress,
             is_progress_new: false,
+            lost_before: BTreeMap::new(),
+            identity: None,
+            is_identity_new: false,
             doomed: vec![],
             reading: None,
             wanted: None,
@@ -108,6 +116,20 @@ impl Store {
             self.progress.session = session.to_owned();
             self.progress.lost.clear();
             self.is_progress_new = self.limits.disk.is_some();
+        }
+        self.lost_before.clone_from(&self.progress.lost);
+    }
+
+    /// Goes on as another session, with what waits. What this process lost is still to be told.
+    pub(super) fn renew(&mut self, session: &str) {
+        for (why, samples) in std::mem::take(&mut self.lost_before) {
+            self.progress.lost.entry(why).and_modify(|lost| *lost = lost.saturating_sub(samples));
+        }
+        self.progress.session = session.to_owned();
+        self.is_progress_new = self.limits.disk.is_some();
+        if let Some(identity) = &mut self.identity {
+            identity.id = session.to_owned();
+            self.is_identity_new = true;
         }
     }
 

@@ -305,6 +305,28 @@ fn a_copied_spool_gets_an_id_of_its_own_and_keeps_what_waits() {
 }
 
 #[test]
+fn a_spool_that_goes_on_as_another_session_keeps_what_waits_and_tells_its_own_losses() {
+    let files = Fake::default();
+    let mut host = Host::new();
+    let Opened { mut store, .. } = reopen(&files, LIMITS);
+    store.put(&host.measure(1)).unwrap();
+    store.lose(Lost::Full, 5);
+    round(&files, &mut store);
+    let mut store = reopen(&files, LIMITS).store;
+    store.lose(Lost::Full, 2);
+    store.renew("0a0b");
+    assert_eq!(store.status(EPOCH).lost, [2, 0, 0, 0, 0], "the five were told before");
+    files.is_broken.store(true, Ordering::SeqCst);
+    round(&files, &mut store);
+    assert!(store.is_work(), "it is still to be written");
+    files.is_broken.store(false, Ordering::SeqCst);
+    round(&files, &mut store);
+    let Opened { mut store, identity, .. } = reopen(&files, LIMITS);
+    assert_eq!((identity.id.as_str(), identity.incarnation), ("0a0b", 3));
+    assert_eq!((store.status(EPOCH).lost[0], all(&files, &mut store).len()), (2, 1));
+}
+
+#[test]
 fn another_boot_is_told_by_its_own_last_clocks() {
     let files = Fake::default();
     let Opened { mut store, .. } = reopen(&files, LIMITS);

@@ -68,6 +68,8 @@ pub(super) struct Connection<S> {
     acked: u64,
     /// The highest numbers that were ever pushed.
     sent: Acked,
+    /// Did the aggregator claim more than that?
+    is_overclaimed: bool,
     /// The other stream; `None` before `welcome`.
     late: Option<Late>,
     interval: Duration,
@@ -100,6 +102,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             unacked: VecDeque::new(),
             acked: 0,
             sent,
+            is_overclaimed: false,
             late: None,
             interval: clamp_interval(Duration::from_millis(hello.interval_ms)),
             opened: now,
@@ -278,6 +281,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             Some(format!("nobody can keep to its limits: {limits:?}"))
         } else if welcome.acked.live > self.sent.live || welcome.acked.late > self.sent.late {
             // It would silently ignore all pushes up to there.
+            self.is_overclaimed = true;
             Some(format!("it claims pushes {:?}, and only {:?} were sent", welcome.acked, self.sent))
         } else {
             None
@@ -352,6 +356,11 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
     /// When the last push was sent.
     pub(super) fn last_push(&self) -> Option<Instant> {
         self.last_push
+    }
+
+    /// Did the aggregator, in its `welcome`, claim pushes that were never sent?
+    pub(super) fn is_overclaimed(&self) -> bool {
+        self.is_overclaimed
     }
 
     /// Did the aggregator say `welcome`?

@@ -259,3 +259,30 @@ async fn on_a_slow_line_what_is_measured_now_still_comes_live() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_was_restored_from_a_copy_goes_on_as_another_session() {
+    for acked in [Acked { live: 44, late: 0 }, Acked { live: 0, late: 44 }] {
+        Stage::play(&["up"], "5s", |mut stage| async move {
+            outage(&mut stage, 2).await;
+            let mut peer = stage.accept().await;
+            let ToAggregator::Hello(first) = peer.hears().await else { panic!("a hello comes first") };
+            let ToAgent::Welcome(welcome) = welcome_with(1000, 0) else { panic!("a welcome") };
+            peer.says(&ToAgent::Welcome(Welcome { acked, ..welcome })).await;
+            peer.waits_until_left().await;
+            let mut peer = stage.accept().await;
+            let ToAggregator::Hello(second) = peer.hears().await else { panic!("a hello comes first") };
+            assert_eq!((first.session.as_str(), second.session.len()), ("5f2c", 32));
+            assert_eq!(protocol::declare::check_hello(&second).unwrap().as_str(), "huginn");
+            peer.says(&welcome_with(1000, 0)).await;
+            first_live(&mut stage, &mut peer, &[1.0, 2.0]).await;
+            let late: Vec<u64> = take_all(&mut peer).await.iter().map(|head| head.seq).collect();
+            assert_eq!(late, [1, 2], "what waits goes with it");
+            drop(peer);
+            let mut peer = stage.accept().await;
+            let ToAggregator::Hello(third) = peer.hears().await else { panic!("a hello comes first") };
+            assert_eq!(third.session, second.session);
+        })
+        .await;
+    }
+}

@@ -104,6 +104,16 @@ impl<C: Connect> Uplink<C> {
         self.doubtful.drain(..much);
     }
 
+    /// An aggregator has pushes of this session that this process never sent: the host was restored
+    /// from an older copy. As another session it can be heard; what waits goes with it.
+    pub(super) fn begin_anew(&mut self) {
+        let (former, id) = (self.mailbox.spool().session(), format!("{:032x}", self.random.u128(..)));
+        tracing::warn!(former, session = id, "another process used this spool's numbers, it gets a new id");
+        self.mailbox.spool().renew(&id);
+        // Of what was under way in the former session nobody will say anything in this one.
+        self.doubtful.clear();
+    }
+
     /// An aggregator that refuses the agent each time while the same late push is under way may mean
     /// that push. It must not keep away what is measured now.
     pub(super) fn suspect(&mut self, failure: Failure, first: Option<u64>) {
