@@ -100,6 +100,7 @@ impl Spool {
     pub fn open(settings: &SpoolSettings, id: &str, host: &str, boot: u64) -> Result<Self, SpoolError> {
         let Some(dir) = &settings.dir else { return Ok(Self::in_memory(settings.memory, id, boot)) };
         let refused = |why| SpoolError { dir: dir.clone(), why };
+        files::make(dir).map_err(|error| refused(error.into()))?;
         let lock = DataDir::take(dir).map_err(refused)?;
         let newcomer = Newcomer { id: id.to_owned(), host: crc32fast::hash(host.as_bytes()), boot };
         let folder = Box::new(Folder(dir.clone()));
@@ -189,7 +190,7 @@ impl Spool {
     /// Does one above a number wait?
     #[must_use]
     pub fn is_more(&self, after: u64) -> bool {
-        self.shared.inner().store.is_more(after)
+        self.shared.inner().store.find(after).is_some()
     }
 
     /// The first push above a number. Cheapest when they are asked for one after the other.

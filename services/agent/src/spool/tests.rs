@@ -226,6 +226,48 @@ fn whatever_is_cut_off_or_changed_the_spool_opens_and_says_nothing_wrong() {
     }
 }
 
+/// A push without values, sealed like any other.
+fn absurd(seq: u64, samples: u64, mono_ms: u64) -> Vec<u8> {
+    let (mut push, mut out) = (vec![b'P'], vec![]);
+    bytes::put_number(seq, &mut push);
+    bytes::put_number(samples, &mut push);
+    push.extend_from_slice(&7_u64.to_le_bytes());
+    bytes::put_number(mono_ms, &mut push);
+    bytes::put_signed(i64::MIN, &mut push);
+    bytes::put_number(0, &mut push);
+    record::append(&push, &mut out);
+    out
+}
+
+#[test]
+fn absurd_numbers_end_nothing_and_are_counted() {
+    const MOST: u64 = u64::MAX;
+    let cases: [(&str, Vec<u8>, u64); 6] = [
+        ("ffffffffffffffff.seg", absurd(5, 0, 0), 1),
+        ("0000000000000001.seg", absurd(MOST, 0, 0), 1),
+        ("0000000000000001.seg", [absurd(1, MOST, 0), absurd(3, MOST, 0), absurd(5, MOST, 0)].concat(), 1),
+        ("0000000000000001.seg", absurd(1, 0, MOST), 1),
+        ("0000000000000001.seg", [absurd(1, 0, 0), absurd(5, MOST, 0)].concat(), 1),
+        ("0000000000000001.seg", [absurd(1, 0, 0), absurd(1 << 63, 0, 0)].concat(), 0),
+    ];
+    for (n, (name, bytes, damages)) in cases.into_iter().enumerate() {
+        let files = Fake::default();
+        files.files.lock().unwrap().insert(name.to_owned(), bytes);
+        let mut host = Host::new();
+        let Opened { mut store, base, .. } = reopen(&files, LIMITS);
+        let status = store.status(EPOCH);
+        assert_eq!((status.damages, status.lost), (damages, [0; 5]), "case {n}");
+        store.lose(Lost::Full, MOST);
+        store.lose(Lost::Full, MOST);
+        let seq = store.put(&host.measure(1)).unwrap();
+        assert!(seq > base);
+        round(&files, &mut store);
+        let pushes = all(&files, &mut store);
+        assert_eq!(count_of(pushes.last().unwrap()), 1, "case {n}");
+        let _no_overflow = (store.status(EPOCH), store.status(Moment { wall_ms: i64::MAX, mono_ms: MOST }));
+    }
+}
+
 #[test]
 fn what_is_no_spool_at_all_is_set_aside_and_bounded() {
     let files = Fake::default();
