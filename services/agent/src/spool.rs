@@ -236,6 +236,11 @@ impl Spool {
         self.shared.inner().store.measured_ms(push.boot, push.taken, now)
     }
 
+    /// An aggregator said what time it is.
+    pub fn heard(&self, aggregator_ms: i64, now: Moment) {
+        self.change(|store| store.heard(aggregator_ms, now));
+    }
+
     /// All of it in numbers.
     #[must_use]
     pub fn status(&self, now: Moment) -> Status {

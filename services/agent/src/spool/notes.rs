@@ -35,6 +35,8 @@ pub(super) struct Progress {
     pub(super) lost: BTreeMap<String, u64>,
     /// The last moment of each boot at which both clocks were read.
     pub(super) boots: BTreeMap<u64, Moment>,
+    /// The last moment of each boot at which an aggregator said what time it is: the wall time is its.
+    pub(super) heard: BTreeMap<u64, Moment>,
 }
 
 impl Identity {
@@ -60,8 +62,10 @@ impl Progress {
         for (reason, samples) in &self.lost {
             let _infallible = writeln!(text, "lost {reason} {samples}");
         }
-        for (boot, moment) in &self.boots {
-            let _infallible = writeln!(text, "boot {boot:016x} {} {}", moment.mono_ms, moment.wall_ms);
+        for (what, boots) in [("boot", &self.boots), ("heard", &self.heard)] {
+            for (boot, moment) in boots {
+                let _infallible = writeln!(text, "{what} {boot:016x} {} {}", moment.mono_ms, moment.wall_ms);
+            }
         }
         sealed(text)
     }
@@ -76,9 +80,10 @@ impl Progress {
                 ["lost", reason, samples] => {
                     read.lost.insert(reason.to_owned(), number(samples)?);
                 }
-                ["boot", boot, mono_ms, wall_ms] => {
+                [what @ ("boot" | "heard"), boot, mono_ms, wall_ms] => {
                     let moment = Moment { mono_ms: number(mono_ms)?, wall_ms: wall_ms.parse().ok()? };
-                    read.boots.insert(u64::from_str_radix(boot, 16).ok()?, moment);
+                    let boots = if what == "boot" { &mut read.boots } else { &mut read.heard };
+                    boots.insert(u64::from_str_radix(boot, 16).ok()?, moment);
                 }
                 // What a later version added.
                 _ => {}
@@ -137,6 +142,7 @@ mod tests {
             session: "5f2c".into(),
             lost: [("spool_full".to_owned(), 3)].into(),
             boots: [(u64::MAX, Moment { wall_ms: -5, mono_ms: 6 })].into(),
+            heard: [(7, Moment { wall_ms: 8, mono_ms: 9 })].into(),
         };
         assert_eq!(Progress::parse(&progress.to_text()), Some(progress.clone()));
         for text in [text, progress.to_text()] {

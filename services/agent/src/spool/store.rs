@@ -383,7 +383,7 @@ impl Reading {
 }
 
 /// Remembers the clocks of a boot: the last time that both were read.
-fn remember(boots: &mut BTreeMap<u64, Moment>, boot: u64, now: Moment) {
+pub(super) fn remember(boots: &mut BTreeMap<u64, Moment>, boot: u64, now: Moment) {
     let known = boots.entry(boot).or_insert(now);
     if now.mono_ms >= known.mono_ms {
         *known = now;

@@ -387,6 +387,30 @@ fn another_boot_is_told_by_its_own_last_clocks() {
     assert_eq!(times, [1_789_999_990_000, 1_790_000_000_000], "it woke up in 1970");
 }
 
+#[test]
+fn another_boot_whose_clock_was_wrong_is_told_by_the_aggregator_s() {
+    // It was wrong by that much, then and now; the aggregator's was right.
+    for (then, here) in [(-3_600_000, 0), (0, 86_400_000), (7_000, 7_000), (-500, 0)] {
+        let files = Fake::default();
+        let Opened { mut store, .. } = reopen(&files, LIMITS);
+        let mut early = Host::new().measure(1);
+        early.taken = Some(Moment { wall_ms: 1_790_000_000_000 + then, mono_ms: 12_000 });
+        store.put(&early).unwrap();
+        store.heard(1_789_999_995_000, Moment { wall_ms: 1_789_999_995_000 + then, mono_ms: 7_000 });
+        round(&files, &mut store);
+        let mut next_boot = open(&files, LIMITS, Newcomer { id: "5f2c".into(), host: 1, boot: 8 }).unwrap().store;
+        let push = next(&files, &mut next_boot, 0).unwrap();
+        let now = Moment { wall_ms: 1_790_000_100_000 + here, mono_ms: 50 };
+        assert_eq!(next_boot.measured_ms(push.boot, push.taken, now), 1_790_000_000_000 + then, "nobody told it");
+        next_boot.heard(1_790_000_100_000, now);
+        let later = Moment { wall_ms: now.wall_ms + 1000, mono_ms: 1050 };
+        let corrected = next_boot.measured_ms(push.boot, push.taken, later) - here;
+        // Half a second is what the line may make of it.
+        let expected = 1_790_000_000_000 + if then == -500 { then } else { 0 };
+        assert_eq!(corrected, expected, "{then}, {here}");
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Act {
     Put(usize),

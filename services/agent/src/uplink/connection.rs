@@ -32,8 +32,13 @@ const PONGS_MAX: usize = 100;
 pub(super) enum Event {
     /// Nothing that others need to know.
     None,
-    /// The aggregator welcomes the agent, and has all pushes up to these numbers.
-    Welcome(Acked),
+    /// The aggregator welcomes the agent.
+    Welcome {
+        /// It has all pushes up to these numbers.
+        acked: Acked,
+        /// Its time.
+        now_ms: i64,
+    },
     /// All live pushes up to this one are safe.
     Live {
         /// Its number.
@@ -295,7 +300,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         self.late = Some(Late::new(welcome, self.interval, Instant::now()));
         telemetry.connected();
         tracing::info!(aggregator = %clipped(&welcome.aggregator), token = self.token.outcome(), "connected");
-        Ok(Event::Welcome(welcome.acked))
+        Ok(Event::Welcome { acked: welcome.acked, now_ms: welcome.now_ms })
     }
 
     fn ack(&mut self, seq: u64, telemetry: &Telemetry) -> Result<Event, Ended> {

@@ -65,7 +65,8 @@ impl<C: Connect> Uplink<C> {
     pub(super) fn take(&mut self, event: Event) {
         match event {
             Event::None => {}
-            Event::Welcome(acked) => {
+            Event::Welcome { acked, now_ms } => {
+                self.mailbox.spool().heard(now_ms, (self.now)());
                 self.mailbox.spool().acked(acked.late);
                 for (late, _) in self.doubtful.drain(..).filter(|(_, live)| *live <= acked.live) {
                     self.mailbox.spool().safe(late);
