@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The two clocks are not read at one instant: what lies between is no sign that one of them was set.
+const BETWEEN_READINGS_MS: u64 = 10;
+
 /// One moment by both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
@@ -16,6 +19,24 @@ impl Moment {
     #[must_use]
     pub fn age_at(self, now: Self) -> Duration {
         Duration::from_millis(now.mono_ms.saturating_sub(self.mono_ms))
+    }
+
+    /// When this was, by the wall clock as it was at another moment of the same boot.
+    ///
+    /// As long as nobody set the clock this is what it said at the time, to the millisecond: so the
+    /// same push has the same time however often it is sent. Slewing makes no difference, because the
+    /// clock that never steps is slewed along; where it is not, one that is sent again may differ by that.
+    #[must_use]
+    pub fn wall_at(self, anchor: Self) -> i64 {
+        let wall_ms = self.told_by(anchor);
+        if wall_ms.abs_diff(self.wall_ms) <= BETWEEN_READINGS_MS { self.wall_ms } else { wall_ms }
+    }
+
+    /// When this was, by the clock that gave the wall time of another moment of the same boot.
+    #[must_use]
+    pub fn told_by(self, anchor: Self) -> i64 {
+        let steady = |moment: Self| i64::try_from(moment.mono_ms).unwrap_or(i64::MAX);
+        anchor.wall_ms.saturating_sub(steady(anchor) - steady(self))
     }
 }
 
@@ -57,4 +78,23 @@ fn mono_ms() -> u64 {
     use std::time::Instant;
     static START: OnceLock<Instant> = OnceLock::new();
     u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_however_little_is_corrected() {
+        let taken = Moment { wall_ms: 1_000_000, mono_ms: 5_000 };
+        let after = |wall_ms, mono_ms| taken.wall_at(Moment { wall_ms, mono_ms });
+        assert_eq!(after(1_010_000, 15_000), 1_000_000);
+        assert_eq!(after(1_010_003, 15_000), 1_000_000, "the clocks were not read at one instant");
+        assert_eq!(after(1_010_900, 15_000), 1_000_900, "it was set by less than a second");
+        assert_eq!(after(1_000_000 + 3_600_000 - 3_000, 3_605_000), 997_000, "an hour later");
+        assert_eq!(after(1_790_000_000_000, 15_000), 1_789_999_990_000, "it was set from 1970");
+        assert_eq!(after(410_000, 15_000), 400_000, "it was set back");
+        assert_eq!(after(2_000_000, 4_000), 2_001_000, "the anchor is the earlier one");
+        let _no_overflow = (after(i64::MIN, u64::MAX), after(i64::MAX, 0));
+    }
 }

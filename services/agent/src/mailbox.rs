@@ -11,9 +11,9 @@ use crate::collect::scheduler::Pace;
 use crate::measurement::Measurement;
 use crate::spool::Spool;
 
-/// How long a measurement may wait to be sent live: a connection is made within this, and what a
-/// crash of the host may cost is no more.
-const IN_HAND: Duration = Duration::from_millis(500);
+/// How long a measurement may wait to be sent live while there is no connection that takes it: one
+/// is made within this, and what a crash of the host may cost is no more.
+pub(crate) const IN_HAND: Duration = Duration::from_millis(500);
 
 /// Between the thread that collects and the task that sends.
 #[derive(Debug)]
@@ -27,9 +27,11 @@ pub struct Mailbox {
     pub pace: Pace,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slots {
     waiting: Option<(Measurement, Instant)>,
+    /// How long it may.
+    patience: Duration,
     /// One that was sent: its room is used again.
     spare: Option<Measurement>,
 }
@@ -39,7 +41,8 @@ impl Mailbox {
     #[must_use]
     pub fn new(spool: Arc<Spool>) -> Self {
         let (arrived, waits) = (Notify::new(), Notify::new());
-        Self { slots: Mutex::default(), arrived, waits, spool, pace: Pace::default() }
+        let slots = Mutex::new(Slots { waiting: None, patience: IN_HAND, spare: None });
+        Self { slots, arrived, waits, spool, pace: Pace::default() }
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {
@@ -91,6 +94,15 @@ impl Mailbox {
         self.slots().spare = Some(measurement);
     }
 
+    /// How long what waits may wait: on a slow line that is busy with what goes before it, as long as
+    /// it is worth a live push. The next measurement takes its place at the latest.
+    pub(crate) fn be_patient(&self, patience: Duration) {
+        let before = std::mem::replace(&mut self.slots().patience, patience);
+        if before != patience {
+            self.waits.notify_one();
+        }
+    }
+
     /// Completes when something was put in since the last time.
     pub async fn arrived(&self) {
         self.arrived.notified().await;
@@ -99,14 +111,20 @@ impl Mailbox {
     /// Completes, and gives what waited, when something has waited for too long.
     pub async fn overdue(&self) -> Measurement {
         loop {
-            let since = self.slots().waiting.as_ref().map(|(_, since)| *since);
-            match since {
-                Some(since) if since.elapsed() >= IN_HAND => {
-                    if let Some(measurement) = self.take() {
-                        return measurement;
-                    }
+            let until = {
+                let mut slots = self.slots();
+                let (now, patience) = (Instant::now(), slots.patience);
+                if let Some((overdue, _)) = slots.waiting.take_if(|(_, since)| *since + patience <= now) {
+                    return overdue;
                 }
-                Some(since) => sleep_until(since + IN_HAND).await,
+                slots.waiting.as_ref().map(|(_, since)| *since + patience)
+            };
+            match until {
+                // It may be told meanwhile to wait for longer, or not so long.
+                Some(until) => tokio::select! {
+                    () = sleep_until(until) => {}
+                    () = self.waits.notified() => {}
+                },
                 None => self.waits.notified().await,
             }
         }

@@ -61,7 +61,6 @@ pub struct SpoolError {
 #[derive(Debug)]
 pub struct Spool {
     shared: Arc<Shared>,
-    session: String,
     incarnation: u64,
     base: u64,
     /// Nobody else may use the folder.
@@ -101,6 +100,7 @@ impl Spool {
     pub fn open(settings: &SpoolSettings, id: &str, host: &str, boot: u64) -> Result<Self, SpoolError> {
         let Some(dir) = &settings.dir else { return Ok(Self::in_memory(settings.memory, id, boot)) };
         let refused = |why| SpoolError { dir: dir.clone(), why };
+        files::make(dir).map_err(|error| refused(error.into()))?;
         let lock = DataDir::take(dir).map_err(refused)?;
         let newcomer = Newcomer { id: id.to_owned(), host: crc32fast::hash(host.as_bytes()), boot };
         let folder = Box::new(Folder(dir.clone()));
@@ -112,9 +112,10 @@ impl Spool {
     /// A spool that ends with the process. Its numbers begin at 1, because its id is new.
     #[must_use]
     pub fn in_memory(bytes: usize, id: &str, boot: u64) -> Self {
-        let store = Store::new(store::Limits { memory: bytes, disk: None }, boot, Progress::default());
+        let mut store = Store::new(store::Limits { memory: bytes, disk: None }, boot, Progress::default());
+        store.begin(id, 0);
         let incarnation = u64::try_from(lifecycle::clock::unix_ms()).unwrap_or(0);
-        Self::new(store, id.to_owned(), incarnation, 0)
+        Self::new(store, incarnation, 0)
     }
 
     /// A spool whose files are kept there.
@@ -124,23 +125,29 @@ impl Spool {
         if let Some(error) = opened.unwritten {
             tracing::warn!(%error, "cannot write the spool's identity, this process has one of its own");
         }
-        let spool = Self::new(opened.store, opened.identity.id, opened.identity.incarnation, opened.base);
+        let spool = Self::new(opened.store, opened.identity.incarnation, opened.base);
         spool.shared.inner().has_keeper = true;
         keeper::start(files, Arc::clone(&spool.shared))?;
         Ok(spool)
     }
 
-    fn new(store: Store, session: String, incarnation: u64, base: u64) -> Self {
+    fn new(store: Store, incarnation: u64, base: u64) -> Self {
         let inner = Mutex::new(Inner { store, is_stopped: false, has_keeper: false });
         let (work, changed, ended) = (Condvar::new(), Notify::new(), Notify::new());
         let shared = Arc::new(Shared { inner, work, changed, ended });
-        Self { shared, session, incarnation, base, _dir: None }
+        Self { shared, incarnation, base, _dir: None }
     }
 
     /// Its id, the session of the link.
     #[must_use]
-    pub fn session(&self) -> &str {
-        &self.session
+    pub fn session(&self) -> String {
+        self.shared.inner().store.progress.session.clone()
+    }
+
+    /// Goes on under another id: under the present one somebody used the numbers of this process, as
+    /// when a host was restored from an older copy of itself. What waits still does.
+    pub fn renew(&self, id: &str) {
+        self.change(|store| store.renew(id));
     }
 
     /// Which process of those that used it this is.
@@ -183,7 +190,7 @@ impl Spool {
     /// Does one above a number wait?
     #[must_use]
     pub fn is_more(&self, after: u64) -> bool {
-        self.shared.inner().store.is_more(after)
+        self.shared.inner().store.find(after).is_some()
     }
 
     /// The first push above a number. Cheapest when they are asked for one after the other.
@@ -227,6 +234,11 @@ impl Spool {
     #[must_use]
     pub fn measured_ms(&self, push: &Stored, now: Moment) -> i64 {
         self.shared.inner().store.measured_ms(push.boot, push.taken, now)
+    }
+
+    /// An aggregator said what time it is.
+    pub fn heard(&self, aggregator_ms: i64, now: Moment) {
+        self.change(|store| store.heard(aggregator_ms, now));
     }
 
     /// All of it in numbers.

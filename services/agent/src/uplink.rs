@@ -33,7 +33,7 @@ use protocol::limits::{grace_after_close, silence_after};
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock::Moment;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{IN_HAND, Mailbox};
 use crate::measurement::Measurement;
 use crate::settings::Settings;
 use crate::telemetry::{Failure, Spooled, Telemetry};
@@ -195,7 +195,7 @@ impl<C: Connect> Uplink<C> {
             interval_ms: millis(self.settings.interval),
             now_ms: now.wall_ms,
             mono_ms: now.mono_ms,
-            session: self.mailbox.spool().session().to_owned(),
+            session: self.mailbox.spool().session(),
             incarnation: self.mailbox.spool().incarnation(),
             ephemeral: self.settings.ephemeral,
             shown_elsewhere_ms: millis(shown),
@@ -211,6 +211,7 @@ impl<C: Connect> Uplink<C> {
                 return Ended::new(Failure::Closed, "there is no connection");
             };
             let (may_push, late_due) = (connection.may_push(), self.late_due.take());
+            self.mailbox.be_patient(connection.patience());
             let event = tokio::select! {
                 result = connection.step(&self.telemetry) => match result {
                     Ok(event) => event,
@@ -236,6 +237,7 @@ impl<C: Connect> Uplink<C> {
         self.telemetry.failed(ended.failure);
         let address = self.settings.aggregators.get(target).map(ToString::to_string).unwrap_or_default();
         let connection = self.connection.take();
+        self.mailbox.be_patient(IN_HAND);
         let acked = connection.as_ref().map_or(0, |connection| connection.acked());
         if let Some(connection) = connection {
             let interval = self.settings.interval;
@@ -247,6 +249,9 @@ impl<C: Connect> Uplink<C> {
             }
             self.suspect(ended.failure, connection.first_late());
             self.keep_unacked(Spooled::NotAcked);
+            if connection.is_overclaimed() {
+                self.begin_anew();
+            }
             let seconds = connection.age(now).as_secs();
             if ended.failure == Failure::Goaway {
                 let said_bye = ended.said_bye;

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use super::entry::NUMBER_MAX;
 use super::files::Files;
 use super::notes::{Identity, Progress};
 use super::segment::look;
@@ -52,12 +53,17 @@ pub(super) fn open(files: &dyn Files, limits: Limits, newcomer: Newcomer) -> io:
     let progress = text(files, PROGRESS).and_then(|text| Progress::parse(&text)).unwrap_or_default();
     let mut store = Store::new(limits, newcomer.boot, progress);
     for (number, name) in names.iter().filter_map(|name| Some((number_of(name)?, name))) {
-        restore(files, &mut store, number, name);
+        if number > NUMBER_MAX {
+            set_aside(files, &mut store, name);
+        } else {
+            restore(files, &mut store, number, name);
+        }
     }
     set_aside_less(files);
     let (identity, unwritten) = introduce(files, &store, newcomer)?;
     let base = identity.incarnation << 32;
     store.begin(&identity.id, base);
+    store.identity = Some(identity.clone());
     Ok(Opened { store, identity, base, unwritten })
 }
 
@@ -66,7 +72,7 @@ fn introduce(files: &dyn Files, store: &Store, newcomer: Newcomer) -> io::Result
     let known = text(files, IDENTITY).and_then(|text| Identity::parse(&text));
     // The half of a number that counts processes.
     let used = (store.last() >> 32).max(known.as_ref().map_or(0, |known| known.incarnation));
-    let incarnation = used.saturating_add(1) & u64::from(u32::MAX);
+    let incarnation = used.saturating_add(1).min(u64::from(u32::MAX) - 1);
     let fresh = Identity { id: newcomer.id, incarnation, host: newcomer.host };
     let identity = match known {
         Some(known) if known.host == fresh.host => Identity { incarnation, ..known },
@@ -138,6 +144,7 @@ pub(super) fn perform(files: &dyn Files, job: &Job) -> io::Result<Vec<u8>> {
     match job {
         Job::Write { number, bytes } => files.write(&name_of(*number), bytes).map(|()| vec![]),
         Job::Append { number, bytes } => files.append(&name_of(*number), bytes).map(|()| vec![]),
+        Job::Identity(identity) => files.write(IDENTITY, identity.to_text().as_bytes()).map(|()| vec![]),
         Job::Progress(progress) => files.write(PROGRESS, progress.to_text().as_bytes()).map(|()| vec![]),
         Job::Remove(number) => files.remove(&name_of(*number)).map(|()| vec![]),
         Job::Load(number) => files.read(&name_of(*number)),

@@ -16,6 +16,9 @@ use crate::clock::Moment;
 use crate::collect::batch::Layout;
 use crate::measurement::{Measurement, Outcome};
 
+/// A file that has a number above this is not believed: so adding to what was read is safe.
+pub(super) const NUMBER_MAX: u64 = 1 << 63;
+
 const DECLARATION: u8 = b'D';
 const PUSH: u8 = b'P';
 const VALUES: u8 = b'V';
@@ -152,9 +155,14 @@ pub(super) fn samples_of(measurement: &Measurement) -> u64 {
     values.map(present).sum()
 }
 
-/// The head of a push; `None` for any other record.
+/// The head of a push; `None` for any other record, and where its number cannot be true.
 pub(super) fn head(record: &[u8]) -> Option<Head> {
-    read_head(&mut Reader(record))
+    read_head(&mut Reader(record)).filter(|head| head.seq <= NUMBER_MAX)
+}
+
+/// Does it claim to be a push?
+pub(super) fn is_push(record: &[u8]) -> bool {
+    record.first() == Some(&PUSH)
 }
 
 fn read_head(reader: &mut Reader<'_>) -> Option<Head> {
@@ -167,6 +175,11 @@ fn read_head(reader: &mut Reader<'_>) -> Option<Head> {
         *byte = reader.byte()?;
     }
     let (mono_ms, wall_ms) = (reader.number()?, reader.signed()?);
+    // A sample takes at least a byte.
+    let is_absurd = mono_ms > NUMBER_MAX || samples > reader.0.len() as u64;
+    if is_absurd {
+        return None;
+    }
     Some(Head { seq, samples, boot: u64::from_le_bytes(boot), taken: Moment { wall_ms, mono_ms } })
 }
 

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use protocol::names::is_session;
 
+use super::entry::NUMBER_MAX;
 use crate::clock::Moment;
 
 /// Most boots whose clocks are remembered.
@@ -34,6 +35,8 @@ pub(super) struct Progress {
     pub(super) lost: BTreeMap<String, u64>,
     /// The last moment of each boot at which both clocks were read.
     pub(super) boots: BTreeMap<u64, Moment>,
+    /// The last moment of each boot at which an aggregator said what time it is: the wall time is its.
+    pub(super) heard: BTreeMap<u64, Moment>,
 }
 
 impl Identity {
@@ -46,7 +49,8 @@ impl Identity {
         let mut words = opened(text)?.lines().map(|line| line.split_once(' '));
         let mut word = |name: &str| words.next().flatten().filter(|(of, _)| *of == name).map(|(_, word)| word);
         let id = word("id").filter(|id| is_session(id))?.to_owned();
-        let incarnation = word("incarnation")?.parse().ok()?;
+        // It is the upper half of a number.
+        let incarnation = word("incarnation").and_then(number).filter(|it| *it <= NUMBER_MAX >> 32)?;
         let host = u32::from_str_radix(word("host")?, 16).ok()?;
         Some(Self { id, incarnation, host })
     }
@@ -58,8 +62,10 @@ impl Progress {
         for (reason, samples) in &self.lost {
             let _infallible = writeln!(text, "lost {reason} {samples}");
         }
-        for (boot, moment) in &self.boots {
-            let _infallible = writeln!(text, "boot {boot:016x} {} {}", moment.mono_ms, moment.wall_ms);
+        for (what, boots) in [("boot", &self.boots), ("heard", &self.heard)] {
+            for (boot, moment) in boots {
+                let _infallible = writeln!(text, "{what} {boot:016x} {} {}", moment.mono_ms, moment.wall_ms);
+            }
         }
         sealed(text)
     }
@@ -69,14 +75,15 @@ impl Progress {
         for line in opened(text)?.lines() {
             let words: Vec<&str> = line.split(' ').collect();
             match *words.as_slice() {
-                ["late", number] => read.late = number.parse().ok()?,
+                ["late", late] => read.late = number(late)?,
                 ["session", id] => read.session = id.to_owned(),
                 ["lost", reason, samples] => {
-                    read.lost.insert(reason.to_owned(), samples.parse().ok()?);
+                    read.lost.insert(reason.to_owned(), number(samples)?);
                 }
-                ["boot", boot, mono_ms, wall_ms] => {
-                    let moment = Moment { mono_ms: mono_ms.parse().ok()?, wall_ms: wall_ms.parse().ok()? };
-                    read.boots.insert(u64::from_str_radix(boot, 16).ok()?, moment);
+                [what @ ("boot" | "heard"), boot, mono_ms, wall_ms] => {
+                    let moment = Moment { mono_ms: number(mono_ms)?, wall_ms: wall_ms.parse().ok()? };
+                    let boots = if what == "boot" { &mut read.boots } else { &mut read.heard };
+                    boots.insert(u64::from_str_radix(boot, 16).ok()?, moment);
                 }
                 // What a later version added.
                 _ => {}
@@ -84,6 +91,11 @@ impl Progress {
         }
         Some(read)
     }
+}
+
+/// A number that may be true.
+fn number(word: &str) -> Option<u64> {
+    word.parse().ok().filter(|number| *number <= NUMBER_MAX)
 }
 
 fn sealed(mut text: String) -> String {
@@ -104,15 +116,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn absurd_numbers_are_not_believed() {
+        let identity = |incarnation: u64| Identity { id: "5f2c".into(), incarnation, host: 1 }.to_text();
+        assert!(Identity::parse(&identity(1 << 31)).is_some());
+        assert_eq!(Identity::parse(&identity((1 << 31) + 1)), None);
+        for line in ["late", "lost spool_full", "boot 0000000000000001"] {
+            let parse = |number: u64| {
+                Progress::parse(&sealed(format!(
+                    "{line} {number}{}\n",
+                    if line.starts_with("boot") { " 5" } else { "" }
+                )))
+            };
+            assert!(parse(NUMBER_MAX).is_some(), "{line}");
+            assert_eq!(parse(NUMBER_MAX + 1), None, "{line}");
+        }
+    }
+
+    #[test]
     fn what_is_written_is_read_and_nothing_else() {
         let identity = Identity { id: "5f2c".repeat(8), incarnation: 7, host: 0xab };
         let text = identity.to_text();
         assert_eq!(Identity::parse(&text), Some(identity));
         let progress = Progress {
-            late: u64::MAX,
+            late: NUMBER_MAX,
             session: "5f2c".into(),
             lost: [("spool_full".to_owned(), 3)].into(),
             boots: [(u64::MAX, Moment { wall_ms: -5, mono_ms: 6 })].into(),
+            heard: [(7, Moment { wall_ms: 8, mono_ms: 9 })].into(),
         };
         assert_eq!(Progress::parse(&progress.to_text()), Some(progress.clone()));
         for text in [text, progress.to_text()] {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::entry::{self, Head};
+use super::files::FILE_BYTES_MAX;
 use super::record::{self, Records};
 
 /// A push that still waits.
@@ -71,20 +72,29 @@ pub(super) struct Found {
 pub(super) fn look(bytes: &[u8]) -> Found {
     let mut records = Records::new(bytes, 0);
     let (mut found, mut good) = (Found::default(), Vec::new());
+    let mut absurd = 0;
     for record in records.by_ref() {
         good.push(record);
-        let Some(head) = entry::head(record) else { continue };
+        let Some(head) = entry::head(record) else {
+            if entry::is_push(record) {
+                absurd += 1;
+                good.pop();
+            }
+            continue;
+        };
         if let Some(last) = found.heads.last() {
             // Numbers of one segment have no gaps, and pushes that follow each other are much alike.
             if head.seq <= last.seq {
                 good.pop();
                 continue;
             }
-            found.lost += (head.seq - last.seq - 1).saturating_mul(last.samples);
+            found.lost = found.lost.saturating_add((head.seq - last.seq - 1).saturating_mul(last.samples));
         }
         found.heads.push(head);
     }
-    found.damages = records.damages;
+    // There were no more of them than the file had room for.
+    found.lost = found.lost.min(FILE_BYTES_MAX as u64);
+    found.damages = records.damages + absurd;
     if found.damages > 0 {
         let mut healed = Vec::with_capacity(bytes.len());
         good.iter().for_each(|record| record::append(record, &mut healed));

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::store::Store;
+use super::notes::Progress;
+use super::store::{Store, remember};
 use crate::clock::Moment;
 use crate::collect::batch::Batch;
 
-/// How far two clocks may drift apart without one of them having been set: a second, and a
-/// thousandth of the time between.
-const DRIFT_MS: i64 = 1000;
-const DRIFT_PER: i64 = 1000;
+/// What the way of a `welcome` may make of the time in it: less than this says nothing of clocks.
+const ON_THE_WAY_MS: u64 = 1000;
 
 /// Why samples were lost, as [`protocol::limits::LOST_REASONS`] has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,39 +109,33 @@ impl Store {
         }
     }
 
+    /// An aggregator said what time it is.
+    pub(super) fn heard(&mut self, aggregator_ms: i64, now: Moment) {
+        if aggregator_ms > 0 && self.limits.disk.is_some() {
+            remember(&mut self.progress.heard, self.boot, Moment { wall_ms: aggregator_ms, ..now });
+            self.is_progress_new = true;
+        }
+    }
+
     /// When something was measured, by the wall clock as it is now.
     pub(super) fn measured_ms(&self, boot: u64, taken: Moment, now: Moment) -> i64 {
-        let anchor = if boot == self.boot { Some(&now) } else { self.progress.boots.get(&boot) };
-        anchor.map_or(taken.wall_ms, |anchor| wall_of(taken, *anchor))
+        if boot == self.boot {
+            return taken.wall_at(now);
+        }
+        let Progress { boots, heard, .. } = &self.progress;
+        let wall_ms = boots.get(&boot).map_or(taken.wall_ms, |anchor| taken.wall_at(*anchor));
+        // The aggregator corrects it by how this clock differs from its own. In another boot the clock
+        // may have been another one: then what counts is what the aggregator's said in each.
+        let (Some(then), Some(here)) = (heard.get(&boot), heard.get(&self.boot)) else { return wall_ms };
+        let ahead = now.told_by(*here).saturating_sub(now.wall_ms);
+        let measured_ms = taken.told_by(*then).saturating_sub(ahead);
+        if measured_ms.abs_diff(wall_ms) < ON_THE_WAY_MS { wall_ms } else { measured_ms }
     }
-}
-
-/// When something was measured, by the wall clock as it was at an anchor of the same boot.
-///
-/// As long as nobody set the clock this is what it said at the time, to the millisecond: so the same
-/// push has the same time however often it is sent.
-fn wall_of(taken: Moment, anchor: Moment) -> i64 {
-    let since = i64::try_from(anchor.mono_ms).unwrap_or(i64::MAX) - i64::try_from(taken.mono_ms).unwrap_or(i64::MAX);
-    let wall_ms = anchor.wall_ms.saturating_sub(since);
-    let drift = DRIFT_MS + since.saturating_abs() / DRIFT_PER;
-    if wall_ms.saturating_sub(taken.wall_ms).saturating_abs() <= drift { taken.wall_ms } else { wall_ms }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_clock_that_was_set_is_corrected_and_one_that_drifts_is_not() {
-        let taken = Moment { wall_ms: 1_000_000, mono_ms: 5_000 };
-        let after = |wall_ms, mono_ms| wall_of(taken, Moment { wall_ms, mono_ms });
-        assert_eq!(after(1_010_000, 15_000), 1_000_000);
-        assert_eq!(after(1_010_900, 15_000), 1_000_000, "it was slewed a little");
-        assert_eq!(after(1_790_000_000_000, 15_000), 1_789_999_990_000, "it was set from 1970");
-        assert_eq!(after(410_000, 15_000), 400_000, "it was set back");
-        assert_eq!(after(1_000_000 + 3_600_000 + 3_000, 3_605_000), 1_000_000, "an hour of drift");
-        let _no_overflow = (after(i64::MIN, u64::MAX), after(i64::MAX, 0));
-    }
 
     #[test]
     fn the_reasons_are_those_of_the_protocol() {

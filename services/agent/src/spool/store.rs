@@ -1,12 +1,13 @@
 //! What waits, in segments, and what is to be done on the disk about it. Pure: it does none of it.
 //!
-//! New pushes are always written to memory first; `upkeep` tells what of that the disk lacks. So a disk that is slow, full or broken holds up nothing,
-//! and what it does not take waits in memory, within the limit of that.
+//! New pushes are always written to memory first; `upkeep` tells what of that the disk lacks. So a disk
+//! that is slow, full or broken holds up nothing; what it does not take waits in memory, within its limit.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::entry::{Declared, Head, Stored, Writer, samples_of};
-use super::notes::{BOOTS_MAX, Progress};
+use super::files::FILE_BYTES_MAX;
+use super::notes::{BOOTS_MAX, Identity, Progress};
 use super::record::Records;
 use super::segment::{Entry, Found, Segment};
 use super::status::Lost;
@@ -71,6 +72,11 @@ pub(super) struct Store {
     last: u64,
     pub(super) progress: Progress,
     pub(super) is_progress_new: bool,
+    /// What was lost before this process.
+    lost_before: BTreeMap<String, u64>,
+    /// Who it is, as it stands on the disk, or is to stand there.
+    pub(super) identity: Option<Identity>,
+    pub(super) is_identity_new: bool,
     /// Files that are to be removed.
     pub(super) doomed: Vec<u64>,
     reading: Option<Reading>,
@@ -92,6 +98,9 @@ impl Store {
             last: progress.late,
             progress,
             is_progress_new: false,
+            lost_before: BTreeMap::new(),
+            identity: None,
+            is_identity_new: false,
             doomed: vec![],
             reading: None,
             wanted: None,
@@ -109,11 +118,25 @@ impl Store {
             self.progress.lost.clear();
             self.is_progress_new = self.limits.disk.is_some();
         }
+        self.lost_before.clone_from(&self.progress.lost);
+    }
+
+    /// Goes on as another session, with what waits. What this process lost is still to be told.
+    pub(super) fn renew(&mut self, session: &str) {
+        for (why, samples) in std::mem::take(&mut self.lost_before) {
+            self.progress.lost.entry(why).and_modify(|lost| *lost = lost.saturating_sub(samples));
+        }
+        self.progress.session = session.to_owned();
+        self.is_progress_new = self.limits.disk.is_some();
+        if let Some(identity) = &mut self.identity {
+            identity.id = session.to_owned();
+            self.is_identity_new = true;
+        }
     }
 
     /// Takes over a segment that was found on the disk. They come in the order of their numbers.
     pub(super) fn restore(&mut self, number: u64, len: usize, found: &Found) {
-        self.next_number = self.next_number.max(number + 1);
+        self.next_number = self.next_number.max(number.saturating_add(1));
         self.damaged(found.damages, found.lost);
         let before = self.segments.back().and_then(|segment| segment.entries.back()).map_or(0, |last| last.head.seq);
         let waits = |head: &&Head| head.seq > self.progress.late.max(before);
@@ -134,7 +157,7 @@ impl Store {
 
     /// Counts what could not be read.
     pub(super) fn damaged(&mut self, damages: u64, samples: u64) {
-        self.damages += damages;
+        self.damages = self.damages.saturating_add(damages);
         self.lose(Lost::Damaged, samples);
     }
 
@@ -146,14 +169,14 @@ impl Store {
         let open = self.segments.back().filter(|segment| !segment.is_closed);
         let is_room = open.is_some_and(|open| {
             // Where declarations are large, it takes more pushes to make them worth their while.
-            let roomy = (self.declarations * 8).min(self.limits.all() / 4);
+            let roomy = (self.declarations * 8).min(self.limits.all() / 4).min(FILE_BYTES_MAX);
             open.len + records.len() <= self.limits.segment().max(roomy)
         });
         if !is_room {
             self.close();
             records.clear();
             (samples, declarations) = self.writer.write(seq, self.boot, measurement, &mut records);
-            if records.len() > self.limits.all() / 2 {
+            if records.len() > FILE_BYTES_MAX.min(self.limits.all() / 2) {
                 self.writer = Writer::default();
                 self.lose(Lost::Full, samples_of(measurement));
                 return None;
@@ -243,7 +266,8 @@ impl Store {
     /// Counts samples that nobody will get.
     pub(super) fn lose(&mut self, why: Lost, samples: u64) {
         if samples > 0 {
-            *self.progress.lost.entry(why.as_str().to_owned()).or_default() += samples;
+            let lost = self.progress.lost.entry(why.as_str().to_owned()).or_default();
+            *lost = lost.saturating_add(samples);
             self.is_progress_new |= self.limits.disk.is_some();
         }
     }
@@ -294,16 +318,11 @@ impl Store {
     }
 
     /// The first push above a number: in which segment, and which it is.
-    fn find(&self, after: u64) -> Option<(usize, u64)> {
+    pub(super) fn find(&self, after: u64) -> Option<(usize, u64)> {
         self.segments.iter().enumerate().find_map(|(at, segment)| {
             let is_it = |entry: &&Entry| entry.head.seq > after && !entry.is_safe;
             segment.entries.iter().find(is_it).map(|entry| (at, entry.head.seq))
         })
-    }
-
-    /// Does a push above a number wait?
-    pub(super) fn is_more(&self, after: u64) -> bool {
-        self.find(after).is_some()
     }
 
     /// The first push above a number.
@@ -364,7 +383,7 @@ impl Reading {
 }
 
 /// Remembers the clocks of a boot: the last time that both were read.
-fn remember(boots: &mut BTreeMap<u64, Moment>, boot: u64, now: Moment) {
+pub(super) fn remember(boots: &mut BTreeMap<u64, Moment>, boot: u64, now: Moment) {
     let known = boots.entry(boot).or_insert(now);
     if now.mono_ms >= known.mono_ms {
         *known = now;

@@ -226,6 +226,48 @@ fn whatever_is_cut_off_or_changed_the_spool_opens_and_says_nothing_wrong() {
     }
 }
 
+/// A push without values, sealed like any other.
+fn absurd(seq: u64, samples: u64, mono_ms: u64) -> Vec<u8> {
+    let (mut push, mut out) = (vec![b'P'], vec![]);
+    bytes::put_number(seq, &mut push);
+    bytes::put_number(samples, &mut push);
+    push.extend_from_slice(&7_u64.to_le_bytes());
+    bytes::put_number(mono_ms, &mut push);
+    bytes::put_signed(i64::MIN, &mut push);
+    bytes::put_number(0, &mut push);
+    record::append(&push, &mut out);
+    out
+}
+
+#[test]
+fn absurd_numbers_end_nothing_and_are_counted() {
+    const MOST: u64 = u64::MAX;
+    let cases: [(&str, Vec<u8>, u64); 6] = [
+        ("ffffffffffffffff.seg", absurd(5, 0, 0), 1),
+        ("0000000000000001.seg", absurd(MOST, 0, 0), 1),
+        ("0000000000000001.seg", [absurd(1, MOST, 0), absurd(3, MOST, 0), absurd(5, MOST, 0)].concat(), 1),
+        ("0000000000000001.seg", absurd(1, 0, MOST), 1),
+        ("0000000000000001.seg", [absurd(1, 0, 0), absurd(5, MOST, 0)].concat(), 1),
+        ("0000000000000001.seg", [absurd(1, 0, 0), absurd(1 << 63, 0, 0)].concat(), 0),
+    ];
+    for (n, (name, bytes, damages)) in cases.into_iter().enumerate() {
+        let files = Fake::default();
+        files.files.lock().unwrap().insert(name.to_owned(), bytes);
+        let mut host = Host::new();
+        let Opened { mut store, base, .. } = reopen(&files, LIMITS);
+        let status = store.status(EPOCH);
+        assert_eq!((status.damages, status.lost), (damages, [0; 5]), "case {n}");
+        store.lose(Lost::Full, MOST);
+        store.lose(Lost::Full, MOST);
+        let seq = store.put(&host.measure(1)).unwrap();
+        assert!(seq > base);
+        round(&files, &mut store);
+        let pushes = all(&files, &mut store);
+        assert_eq!(count_of(pushes.last().unwrap()), 1, "case {n}");
+        let _no_overflow = (store.status(EPOCH), store.status(Moment { wall_ms: i64::MAX, mono_ms: MOST }));
+    }
+}
+
 #[test]
 fn what_is_no_spool_at_all_is_set_aside_and_bounded() {
     let files = Fake::default();
@@ -305,6 +347,28 @@ fn a_copied_spool_gets_an_id_of_its_own_and_keeps_what_waits() {
 }
 
 #[test]
+fn a_spool_that_goes_on_as_another_session_keeps_what_waits_and_tells_its_own_losses() {
+    let files = Fake::default();
+    let mut host = Host::new();
+    let Opened { mut store, .. } = reopen(&files, LIMITS);
+    store.put(&host.measure(1)).unwrap();
+    store.lose(Lost::Full, 5);
+    round(&files, &mut store);
+    let mut store = reopen(&files, LIMITS).store;
+    store.lose(Lost::Full, 2);
+    store.renew("0a0b");
+    assert_eq!(store.status(EPOCH).lost, [2, 0, 0, 0, 0], "the five were told before");
+    files.is_broken.store(true, Ordering::SeqCst);
+    round(&files, &mut store);
+    assert!(store.is_work(), "it is still to be written");
+    files.is_broken.store(false, Ordering::SeqCst);
+    round(&files, &mut store);
+    let Opened { mut store, identity, .. } = reopen(&files, LIMITS);
+    assert_eq!((identity.id.as_str(), identity.incarnation), ("0a0b", 3));
+    assert_eq!((store.status(EPOCH).lost[0], all(&files, &mut store).len()), (2, 1));
+}
+
+#[test]
 fn another_boot_is_told_by_its_own_last_clocks() {
     let files = Fake::default();
     let Opened { mut store, .. } = reopen(&files, LIMITS);
@@ -321,6 +385,30 @@ fn another_boot_is_told_by_its_own_last_clocks() {
     let pushes = all(&files, &mut next_boot);
     let times: Vec<i64> = pushes.iter().map(|push| next_boot.measured_ms(push.boot, push.taken, now)).collect();
     assert_eq!(times, [1_789_999_990_000, 1_790_000_000_000], "it woke up in 1970");
+}
+
+#[test]
+fn another_boot_whose_clock_was_wrong_is_told_by_the_aggregator_s() {
+    // It was wrong by that much, then and now; the aggregator's was right.
+    for (then, here) in [(-3_600_000, 0), (0, 86_400_000), (7_000, 7_000), (-500, 0)] {
+        let files = Fake::default();
+        let Opened { mut store, .. } = reopen(&files, LIMITS);
+        let mut early = Host::new().measure(1);
+        early.taken = Some(Moment { wall_ms: 1_790_000_000_000 + then, mono_ms: 12_000 });
+        store.put(&early).unwrap();
+        store.heard(1_789_999_995_000, Moment { wall_ms: 1_789_999_995_000 + then, mono_ms: 7_000 });
+        round(&files, &mut store);
+        let mut next_boot = open(&files, LIMITS, Newcomer { id: "5f2c".into(), host: 1, boot: 8 }).unwrap().store;
+        let push = next(&files, &mut next_boot, 0).unwrap();
+        let now = Moment { wall_ms: 1_790_000_100_000 + here, mono_ms: 50 };
+        assert_eq!(next_boot.measured_ms(push.boot, push.taken, now), 1_790_000_000_000 + then, "nobody told it");
+        next_boot.heard(1_790_000_100_000, now);
+        let later = Moment { wall_ms: now.wall_ms + 1000, mono_ms: 1050 };
+        let corrected = next_boot.measured_ms(push.boot, push.taken, later) - here;
+        // Half a second is what the line may make of it.
+        let expected = 1_790_000_000_000 + if then == -500 { then } else { 0 };
+        assert_eq!(corrected, expected, "{then}, {here}");
+    }
 }
 
 #[derive(Debug, Clone)]

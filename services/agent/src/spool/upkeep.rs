@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use super::notes::Progress;
+use super::notes::{Identity, Progress};
 use super::segment::Segment;
 use super::status::Lost;
 use super::store::Store;
@@ -15,6 +15,8 @@ pub(super) enum Job {
     Write { number: u64, bytes: Vec<u8> },
     /// Append to a segment's file.
     Append { number: u64, bytes: Vec<u8> },
+    /// Write down who it is.
+    Identity(Identity),
     /// Write down how far all is; before anything is removed.
     Progress(Progress),
     /// Remove a segment's file.
@@ -38,6 +40,9 @@ impl Store {
                 jobs.push(Job::Write { number, bytes: bytes.clone() });
             }
         }
+        if std::mem::take(&mut self.is_identity_new) {
+            jobs.extend(self.identity.clone().map(Job::Identity));
+        }
         if std::mem::take(&mut self.is_progress_new) {
             jobs.push(Job::Progress(self.progress.clone()));
         }
@@ -48,7 +53,8 @@ impl Store {
     /// Is anything to be done?
     pub(super) fn is_work(&self) -> bool {
         let is_unwritten = self.segments.iter().any(|segment| !segment.is_on_disk() && segment.bytes.is_some());
-        self.limits.disk.is_some() && (is_unwritten || self.is_progress_new || !self.doomed.is_empty())
+        let is_note_new = self.is_progress_new || self.is_identity_new;
+        self.limits.disk.is_some() && (is_unwritten || is_note_new || !self.doomed.is_empty())
     }
 
     /// Is a segment to be read?
@@ -79,6 +85,10 @@ impl Store {
                     None => self.doomed.push(number),
                 }
                 self.evict();
+            }
+            Job::Identity(_) => {
+                self.is_disk_failing = result.is_err();
+                self.is_identity_new |= result.is_err();
             }
             Job::Progress(_) => {
                 self.is_disk_failing = result.is_err();

@@ -17,6 +17,7 @@ use super::late::Late;
 use super::link::{Link, Unsent};
 use super::token::Token;
 use crate::clock::Moment;
+use crate::mailbox::IN_HAND;
 use crate::measurement::Measurement;
 use crate::spool::{Status, Stored};
 use crate::telemetry::{Failure, Telemetry};
@@ -31,8 +32,13 @@ const PONGS_MAX: usize = 100;
 pub(super) enum Event {
     /// Nothing that others need to know.
     None,
-    /// The aggregator welcomes the agent, and has all pushes up to these numbers.
-    Welcome(Acked),
+    /// The aggregator welcomes the agent.
+    Welcome {
+        /// It has all pushes up to these numbers.
+        acked: Acked,
+        /// Its time.
+        now_ms: i64,
+    },
     /// All live pushes up to this one are safe.
     Live {
         /// Its number.
@@ -67,6 +73,8 @@ pub(super) struct Connection<S> {
     acked: u64,
     /// The highest numbers that were ever pushed.
     sent: Acked,
+    /// Did the aggregator claim more than that?
+    is_overclaimed: bool,
     /// The other stream; `None` before `welcome`.
     late: Option<Late>,
     interval: Duration,
@@ -99,6 +107,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             unacked: VecDeque::new(),
             acked: 0,
             sent,
+            is_overclaimed: false,
             late: None,
             interval: clamp_interval(Duration::from_millis(hello.interval_ms)),
             opened: now,
@@ -137,9 +146,18 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         unsent
     }
 
-    /// When a late push may be sent, if one may be: not while anything else is on its way out.
+    /// How long a measurement may wait for this connection: while that is writing, as long as it is
+    /// worth a live push.
+    pub(super) fn patience(&self) -> Duration {
+        let is_busy = self.link.is_some() && self.broken.is_none() && !self.out.is_empty();
+        if is_busy { self.stale_after().max(IN_HAND) } else { IN_HAND }
+    }
+
+    /// When a late push may be sent, if one may be: not while anything else is on its way out, and not
+    /// before a live push is safe. On a slow line it would keep the first one from coming in time.
     pub(super) fn late_due(&self) -> Option<Instant> {
-        let late = self.late.as_ref().filter(|_| self.broken.is_none() && self.out.is_empty());
+        let is_free = self.broken.is_none() && self.out.is_empty() && self.acked > 0;
+        let late = self.late.as_ref().filter(|_| is_free);
         late.and_then(Late::due)
     }
 
@@ -268,6 +286,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             Some(format!("nobody can keep to its limits: {limits:?}"))
         } else if welcome.acked.live > self.sent.live || welcome.acked.late > self.sent.late {
             // It would silently ignore all pushes up to there.
+            self.is_overclaimed = true;
             Some(format!("it claims pushes {:?}, and only {:?} were sent", welcome.acked, self.sent))
         } else {
             None
@@ -281,7 +300,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         self.late = Some(Late::new(welcome, self.interval, Instant::now()));
         telemetry.connected();
         tracing::info!(aggregator = %clipped(&welcome.aggregator), token = self.token.outcome(), "connected");
-        Ok(Event::Welcome(welcome.acked))
+        Ok(Event::Welcome { acked: welcome.acked, now_ms: welcome.now_ms })
     }
 
     fn ack(&mut self, seq: u64, telemetry: &Telemetry) -> Result<Event, Ended> {
@@ -342,6 +361,11 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
     /// When the last push was sent.
     pub(super) fn last_push(&self) -> Option<Instant> {
         self.last_push
+    }
+
+    /// Did the aggregator, in its `welcome`, claim pushes that were never sent?
+    pub(super) fn is_overclaimed(&self) -> bool {
+        self.is_overclaimed
     }
 
     /// Did the aggregator say `welcome`?

@@ -134,7 +134,7 @@ impl Link {
         out: &mut Vec<u8>,
     ) -> Vec<Unsent> {
         let unsent = self.declare_all(measurement, out);
-        let (seq, measured_ms) = (measurement.seq, measurement.taken.map_or(now.wall_ms, |taken| taken.wall_ms));
+        let (seq, measured_ms) = (measurement.seq, measurement.taken.map_or(now.wall_ms, |taken| taken.wall_at(now)));
         let head = Push {
             stream: Stream::Live,
             seq,

@@ -58,6 +58,18 @@ fn a_changed_set_gets_a_new_number_and_the_old_one_is_retired_after_the_push() {
 }
 
 #[test]
+fn a_clock_that_was_set_since_the_measurement_moves_its_time_along() {
+    let mut measurement = Measurement::default();
+    measurement.begin(1, Moment { wall_ms: 1_000_000, mono_ms: 5_000 });
+    let (mut decoder, mut out) = (LineDecoder::new(LINE_BYTES_MAX), vec![]);
+    let now = Moment { wall_ms: 500_000, mono_ms: 5_200 };
+    Link::new(LIMITS, 0).push(&measurement, now, &Status::default(), &mut out);
+    decoder.buffer().extend_from_slice(&out);
+    let Some(ToAggregator::Push(head)) = decoder.next_frame().unwrap() else { panic!("a push") };
+    assert_eq!((head.measured_ms, head.now_ms), (499_800, 500_000));
+}
+
+#[test]
 fn a_slow_set_is_sent_once_and_a_failed_one_each_time() {
     let mut link = Link::new(LIMITS, 0);
     let two = batch(2);

@@ -67,7 +67,8 @@ impl<C: Connect> Uplink<C> {
     pub(super) fn take(&mut self, event: Event) {
         match event {
             Event::None => {}
-            Event::Welcome(acked) => {
+            Event::Welcome { acked, now_ms } => {
+                self.mailbox.spool().heard(now_ms, (self.now)());
                 self.mailbox.spool().acked(acked.late);
                 for (late, _) in self.doubtful.drain(..).filter(|(_, live)| *live <= acked.live) {
                     self.mailbox.spool().safe(late);
@@ -106,6 +107,16 @@ impl<C: Connect> Uplink<C> {
         // More than one connection may be lost before one is welcomed, but each had few under way.
         let much = self.doubtful.len().saturating_sub(DOUBTFUL_MAX);
         self.doubtful.drain(..much);
+    }
+
+    /// An aggregator has pushes of this session that this process never sent: the host was restored
+    /// from an older copy. As another session it can be heard; what waits goes with it.
+    pub(super) fn begin_anew(&mut self) {
+        let (former, id) = (self.mailbox.spool().session(), format!("{:032x}", self.random.u128(..)));
+        tracing::warn!(former, session = id, "another process used this spool's numbers, it gets a new id");
+        self.mailbox.spool().renew(&id);
+        // Of what was under way in the former session nobody will say anything in this one.
+        self.doubtful.clear();
     }
 
     /// An aggregator that refuses the agent each time while the same late push is under way may mean

@@ -170,7 +170,7 @@ pub(super) fn welcome_with(series: u64, acked: u64) -> ToAgent {
 pub(super) struct Peer {
     pub(super) place: usize,
     pub(super) stream: DuplexStream,
-    decoder: LineDecoder,
+    pub(super) decoder: LineDecoder,
 }
 
 impl Peer {
