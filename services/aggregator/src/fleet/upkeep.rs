@@ -30,6 +30,12 @@ impl Fleet {
         self.agent(name).is_some_and(|agent| agent.lock().is_there())
     }
 
+    /// Has a connection this name?
+    #[must_use]
+    pub fn is_connected(&self, name: &str) -> bool {
+        self.agent(name).is_some_and(|agent| matches!(agent.lock().presence, Presence::Connected(_)))
+    }
+
     /// Tells the newest connections to go; gives how many were told.
     pub fn shed(&self, count: usize) -> usize {
         let mut connected: Vec<_> = self

@@ -79,7 +79,7 @@ where
         info: hello.info.clone(),
         connection,
     };
-    let (seat, acked) = match find_seat(&newcomer, shared).await {
+    let (seat, acked) = match find_seat(wire, &newcomer, shared).await {
         Ok(found) => found,
         Err(ended) => {
             shared.limits.not_admitted();
@@ -135,10 +135,17 @@ where
     }
 }
 
-/// Enters the fleet; where somebody else has the name, asks for a sign of life first.
-async fn find_seat(newcomer: &Newcomer, shared: &Shared) -> Result<(Seat, Acked), Ended> {
+/// Enters the fleet; where somebody else has the name, asks for a sign of life first. A connection
+/// that its agent has given up takes no name: that would displace the one that the agent made since.
+async fn find_seat<IO>(wire: &mut Wire<'_, IO>, newcomer: &Newcomer, shared: &Shared) -> Result<(Seat, Acked), Ended>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send,
+{
     let mut dead = None;
     for _ in 0..ENTER_TRIES {
+        if shared.fleet.is_connected(newcomer.name.as_str()) {
+            wire.look_for_end().await?;
+        }
         let (id, connection, peer) = match shared.fleet.enter(newcomer, moment(), dead) {
             Entry::In(seat, acked) => return Ok((seat, acked)),
             Entry::Refused(code, reason) => return Err(Ended::refused(code, reason).retry_after(NAME_RETRY)),

@@ -21,6 +21,9 @@ use crate::limits::meter::Meter;
 const READ_BYTES: usize = 2 * 1024;
 /// A peer that takes none of our bytes for so long is given up.
 const WRITE_WITHIN: Duration = Duration::from_secs(5);
+/// How long the system is waited for to say that a connection is closed. It says so together with
+/// what is known of all others, before this time can be over, however busy this process is.
+const END_SEEN_WITHIN: Duration = Duration::from_millis(1);
 /// How soon a connection that waits for room looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long the last words may take; the process may be stopping.
@@ -131,6 +134,16 @@ where
             }
             Err(error) => Err(Ended::Failed(error.kind())),
         }
+    }
+
+    /// Looks whether the peer has closed already. It may have: where this process did not run for a
+    /// while, an agent gave up, and the system kept its connection with its `hello`. Whoever has said
+    /// more than that is heard first.
+    pub(super) async fn look_for_end(&mut self) -> Result<(), Ended> {
+        if self.decoder.pending() > 0 {
+            return Ok(());
+        }
+        timeout(END_SEEN_WITHIN, self.fill()).await.unwrap_or(Ok(()))
     }
 
     /// The next whole frame.

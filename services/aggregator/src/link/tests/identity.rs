@@ -1,5 +1,7 @@
 //! Who has a name, who is there, and for how long.
 
+use tokio::net::{TcpListener, TcpStream};
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -97,6 +99,70 @@ async fn clones_that_displace_each_other_are_stopped() {
     assert!(holder.hear().await["ping"].is_object());
     holder.say(json!({"pong": {"id": 0}})).await;
     clone.expect_refusal("name_in_use").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_was_given_up_displaces_nobody() {
+    let inside = Inside::new();
+    let mut live = inside.agent("a", "s", 1).await;
+    live.push(1, &[1.0, 2.0]).await;
+    for _ in 0..6 {
+        let mut given_up = inside.connect();
+        given_up.say(hello("a", "s", 1)).await;
+        let Talk { read, write, task } = given_up;
+        drop((read, write));
+        task.await.unwrap();
+    }
+    assert_eq!(inside.metric("fleetgauge_link_closed_total{reason=\"closed\"}"), 6.0);
+    live.push(2, &[3.0, 4.0]).await;
+    // Nobody has fought for the name, so the agent itself may take it over.
+    let _newer = inside.agent("a", "s", 1).await;
+    live.expect_refusal("superseded").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_does_one_that_is_given_up_while_the_incumbent_is_asked() {
+    let inside = Inside::new();
+    let mut incumbent = inside.agent("a", "s", 1).await;
+    incumbent.push(1, &[1.0, 2.0]).await;
+    let mut newcomer = inside.connect();
+    newcomer.say(hello("a", "t", 1)).await;
+    assert!(incumbent.hear().await["ping"].is_object());
+    let Talk { read, write, task } = newcomer;
+    drop((read, write));
+    task.await.unwrap();
+    incumbent.push(2, &[3.0, 4.0]).await;
+}
+
+#[tokio::test]
+async fn what_waited_in_the_backlog_and_was_given_up_displaces_nobody() {
+    let inside = Inside::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let said = format!("{}\n", hello("a", "s", 1));
+    let mut live = inside.agent("a", "s", 1).await;
+    for _ in 0..6 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(said.as_bytes()).await.unwrap();
+    }
+    for _ in 0..6 {
+        let (stream, peer) = listener.accept().await.unwrap();
+        serve(stream, peer, Arc::clone(&inside.shared), inside.stop.clone()).await;
+    }
+    live.push(1, &[1.0, 2.0]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_all_in_one_piece_and_no_more_is_heard() {
+    let inside = Inside::new();
+    let mut talk = inside.connect();
+    let frames = [hello("a", "s", 1), declare(1, "s", &["a", "b"]), head("live", 1, 0), values(1, 0, &[1.0, 2.0])];
+    let mut said: String = frames.iter().map(|frame| format!("{frame}\n")).collect();
+    said += "{\"end\":{\"seq\":1}}\n";
+    talk.say_raw(said.as_bytes()).await;
+    talk.write.shutdown().await.unwrap();
+    assert!(talk.hear().await["welcome"].is_object());
+    assert_eq!(talk.hear().await, json!({"ack": {"stream": "live", "seq": 1}}));
 }
 
 #[tokio::test(start_paused = true)]
