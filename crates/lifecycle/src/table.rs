@@ -348,7 +348,7 @@ pub const TABLE: &[Known] = &[
         "FLEETGAUGE_REMOTE_WRITE_BUFFER",
         "128MiB",
         "aggregator",
-        "room for samples that wait for their remote write; what finds none is dropped and counted as `no_room`",
+        "room for samples that wait for their remote write, their names and labels included, of which one agent has an eighth at most; late pushes that find none wait, what came live is dropped and counted as `no_room`",
     ),
     known(
         "FLEETGAUGE_RECEIVE_BUFFER",

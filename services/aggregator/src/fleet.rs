@@ -80,6 +80,8 @@ pub struct Newcomer {
     pub ephemeral: bool,
     /// How long another aggregator may still show it.
     pub shown_elsewhere: Duration,
+    /// Is the page exact? Then the same sample on two pages is one sample, and nothing is hidden.
+    pub is_exact: bool,
     /// Labels for all its series.
     pub labels: Labels,
     /// What it is.
@@ -249,7 +251,7 @@ impl Fleet {
             connection: newcomer.connection.clone(),
         });
         let hold = newcomer.shown_elsewhere.min(limits::silence_after(newcomer.interval));
-        state.hidden_until = (!hold.is_zero()).then(|| now.instant + hold);
+        state.hidden_until = (!hold.is_zero() && !newcomer.is_exact).then(|| now.instant + hold);
         if !newcomer.shown_elsewhere.is_zero() {
             // Since when another page has shown it, nobody says.
             state.sights.add(i64::MIN, known::after(now, now.instant + hold));
@@ -305,7 +307,7 @@ impl Fleet {
             // It may have come back since.
             let gone = |agent: &Arc<Agent>| matches!(agent.lock().presence, Presence::Gone { .. });
             if agents.get(&name).is_some_and(gone) {
-                self.remove(&mut agents, &name);
+                self.remove(&mut agents, &name, now);
             }
         }
     }
@@ -321,41 +323,47 @@ impl Fleet {
 
     /// Makes room for a name that has just pushed for the first time, at the expense of the oldest
     /// tombstone.
-    fn make_room(&self) {
+    fn make_room(&self, now: Moment) {
         let mut agents = self.agents.write().unwrap_or_else(PoisonError::into_inner);
         if agents.len() > self.rules.agents_max {
-            self.forget_oldest(&mut agents);
+            self.forget_oldest(&mut agents, now);
         }
         self.touch();
     }
 
     /// Forgets a name that has nothing left.
-    fn forget(&self, name: &AgentName) {
+    fn forget(&self, name: &AgentName, now: Moment) {
         let mut agents = self.agents.write().unwrap_or_else(PoisonError::into_inner);
         if agents.get(name).is_some_and(|agent| matches!(agent.lock().presence, Presence::Gone { .. })) {
-            self.remove(&mut agents, name);
+            self.remove(&mut agents, name, now);
         }
     }
 
     /// Forgets a name. When it could be seen is forgotten too: should it come back, nothing is known
     /// of the time until now.
-    fn remove(&self, agents: &mut BTreeMap<AgentName, Arc<Agent>>, name: &AgentName) {
+    fn remove(&self, agents: &mut BTreeMap<AgentName, Arc<Agent>>, name: &AgentName, now: Moment) {
         if let Some(agent) = agents.remove(name) {
-            let last_ms = agent.lock().sights.last_ms();
-            if let Some(last_ms) = last_ms {
-                self.unheard.lock().unwrap_or_else(PoisonError::into_inner).know_nothing_before(last_ms);
-            }
+            self.lose_sights(&agent.lock(), now);
             self.touch();
         }
     }
 
-    fn forget_oldest(&self, agents: &mut BTreeMap<AgentName, Arc<Agent>>) {
+    /// Of a name that never pushed nothing was ever seen here, whatever its `hello` said of other
+    /// pages: that must not count for all names. Nor must what it said of the time to come.
+    fn lose_sights(&self, state: &State, now: Moment) {
+        if let Some(last_ms) = state.sights.last_ms().filter(|_| state.has_pushed) {
+            let mut unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
+            unheard.know_nothing_before(last_ms.min(now.wall_ms));
+        }
+    }
+
+    fn forget_oldest(&self, agents: &mut BTreeMap<AgentName, Arc<Agent>>, now: Moment) {
         let tombstones = agents.values().filter_map(|agent| match agent.lock().presence {
             Presence::Gone { forget_at } => Some((forget_at, agent.name.clone())),
             _ => None,
         });
         let Some((_, name)) = tombstones.min() else { return };
-        self.remove(agents, &name);
+        self.remove(agents, &name, now);
         tracing::debug!(agent = %name, "its tombstone gives way to a new agent: FLEETGAUGE_MAX_AGENTS allows no more names");
     }
 }

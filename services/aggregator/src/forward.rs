@@ -9,15 +9,17 @@
 mod batch;
 mod client;
 mod labels;
+mod ledger;
 mod proto;
 mod queue;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::Uri;
@@ -30,12 +32,14 @@ use self::batch::{SAMPLES_MAX, encode, halves, parts};
 pub(crate) use self::client::Answer as RequestAnswer;
 use self::client::Answer;
 use self::client::Client;
+pub use self::ledger::Held;
+use self::ledger::Ledger;
 #[cfg(test)]
 pub(crate) use self::proto::WriteRequest;
 use self::queue::Queue;
 use self::standing::Standing;
+use self::waiting::Waiting;
 use crate::fleet::dropped::Dropped;
-use crate::fleet::room::Room;
 use crate::link::{Shared, moment};
 use crate::stop::Stop;
 use crate::telemetry::Telemetry;
@@ -49,8 +53,6 @@ const SPLITS_MAX: usize = 64;
 const MESSAGES_MAX: usize = 4 * 1024;
 /// How often it is looked who has left, and what nobody wants any more.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// What a push takes besides its values.
-const PUSH_BYTES: usize = 512;
 
 /// Which samples are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +82,8 @@ pub struct Rules {
 #[derive(Debug)]
 pub struct Forwarder {
     messages: mpsc::Sender<Moments>,
-    room: Room,
+    ledger: Arc<Ledger>,
+    waiting: Arc<Mutex<Waiting>>,
     rules: Rules,
     telemetry: Arc<Telemetry>,
 }
@@ -90,6 +93,8 @@ pub struct Forwarder {
 pub struct Outbox {
     messages: mpsc::Receiver<Moments>,
     client: Client,
+    ledger: Arc<Ledger>,
+    waiting: Arc<Mutex<Waiting>>,
     rules: Rules,
     telemetry: Arc<Telemetry>,
 }
@@ -102,9 +107,17 @@ impl Forwarder {
     pub fn new(rules: Rules, telemetry: Arc<Telemetry>) -> io::Result<(Self, Outbox)> {
         let (sender, messages) = mpsc::channel(MESSAGES_MAX);
         let client = Client::new(rules.url.clone(), rules.token_file.clone())?;
-        let outbox = Outbox { messages, client, rules: rules.clone(), telemetry: Arc::clone(&telemetry) };
+        let (ledger, waiting) = (Arc::new(Ledger::new(rules.buffer)), Arc::default());
         telemetry.forward.limit(rules.buffer);
-        Ok((Self { messages: sender, room: Room::new(rules.buffer), rules, telemetry }, outbox))
+        let outbox = Outbox {
+            messages,
+            client,
+            ledger: Arc::clone(&ledger),
+            waiting: Arc::clone(&waiting),
+            rules: rules.clone(),
+            telemetry: Arc::clone(&telemetry),
+        };
+        Ok((Self { messages: sender, ledger, waiting, rules, telemetry }, outbox))
     }
 
     /// What it keeps to.
@@ -116,31 +129,37 @@ impl Forwarder {
     /// Bytes of room that are taken.
     #[must_use]
     pub fn used(&self) -> usize {
-        self.room.used()
+        self.ledger.used()
     }
 
-    /// Hands over samples. Those for which there is no room are dropped and counted.
-    pub fn submit(&self, mut push: Moments) {
-        let values: usize = push.sets.iter().map(|set| set.values.len()).sum();
-        let mut share = self.room.share();
-        let has_room = share.resize(PUSH_BYTES + values * size_of::<f64>());
-        push.room = share;
-        let pending = push.pending.clone();
-        let is_taken = has_room && self.messages.try_send(push).is_ok();
-        if is_taken {
-            return;
-        }
-        self.telemetry.forward.lost(Dropped::NoRoom, values);
-        if let Some(pending) = pending {
-            pending.dropped(Dropped::NoRoom, u64::MAX);
+    /// Hands over samples. When there is no room for them, those of the late stream wait, as their
+    /// agent waits; others are dropped and counted.
+    pub fn submit(&self, push: Moments) {
+        let left = if push.may_wait {
+            let mut waiting = locked(&self.waiting);
+            let push = if waiting.is_ahead_of(push.agent.as_str()) { Some(push) } else { self.hand_over(push).err() };
+            push.and_then(|push| waiting.add(push).err())
+        } else {
+            self.hand_over(push).err()
+        };
+        if let Some(push) = left {
+            self.telemetry.forward.drop_push(&push, Dropped::NoRoom);
         }
     }
 
-    /// An empty part of the room, for a push that is made.
-    #[must_use]
-    pub fn room(&self) -> crate::fleet::room::Share {
-        self.room.share()
+    /// Gives it back when there is no room.
+    fn hand_over(&self, mut push: Moments) -> Result<(), Moments> {
+        match self.ledger.hold(&push) {
+            Ok(held) => push.room = held,
+            Err(_) => return Err(push),
+        }
+        let back = |push: Moments| Moments { room: Held::default(), ..push };
+        self.messages.try_send(push).map_err(|error| back(error.into_inner()))
     }
+}
+
+fn locked(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What became of a request and those that it was split into.
@@ -174,7 +193,7 @@ impl Outbox {
                     if self.rules.which == Which::All && push.pending.is_none() {
                         let ended = standing.take(&push);
                         self.put(&mut queue, push);
-                        ended.into_iter().for_each(|ended| self.put(&mut queue, ended));
+                        ended.into_iter().for_each(|ended| self.put_end(&mut queue, ended));
                     } else {
                         self.put(&mut queue, push);
                     }
@@ -183,15 +202,16 @@ impl Outbox {
                     let Ok(Sent { agent, left, retry_after }) = sent else { continue };
                     is_failing = told(is_failing, !left.is_empty(), &self.rules.url);
                     queue.answered(&agent, left, retry_after, fastrand::f64(), now());
+                    self.admit(&mut queue);
                 }
                 _ = looks.tick() => {
-                    queue.retain(|part: &Part| !is_given_up(part));
+                    queue.retain(|part: &Part| !part.of.is_given_up());
+                    self.look(&mut queue);
                     if self.rules.which == Which::All {
                         let gone = standing.gone(&shared.fleet, moment());
-                        gone.into_iter().for_each(|ended| self.put(&mut queue, ended));
+                        gone.into_iter().for_each(|ended| self.put_end(&mut queue, ended));
                     }
-                    let used = shared.forward.as_ref().map_or(0, |forward| forward.used());
-                    self.telemetry.forward.used(used);
+                    self.telemetry.forward.used(self.ledger.used());
                 }
                 () = until(due) => {}
             }
@@ -203,16 +223,42 @@ impl Outbox {
         queue.push(agent.as_str(), parts(push));
     }
 
+    /// The end of series takes room as they do.
+    fn put_end(&self, queue: &mut Queue<Part>, push: Moments) {
+        match self.ledger.hold(&push) {
+            Ok(room) => self.put(queue, Moments { room, ..push }),
+            Err(_) => self.telemetry.forward.drop_push(&push, Dropped::NoRoom),
+        }
+    }
+
+    /// Takes in what has waited for room that is free now.
+    fn admit(&self, queue: &mut Queue<Part>) {
+        let admitted = locked(&self.waiting).admit(|push| self.ledger.hold(push));
+        admitted.into_iter().for_each(|push| self.put(queue, push));
+    }
+
+    /// Looks at what waits for room, and lets go of what nobody wants and what is too old by now.
+    fn look(&self, queue: &mut Queue<Part>) {
+        let oldest_ms = self.oldest_ms();
+        let over = locked(&self.waiting).extract(|push| push.is_given_up() || push.at_ms < oldest_ms);
+        let old = over.iter().filter(|push| !push.is_given_up());
+        old.for_each(|push| self.telemetry.forward.drop_push(push, Dropped::TooOld));
+        self.ledger.tidy();
+        self.admit(queue);
+    }
+
+    fn oldest_ms(&self) -> i64 {
+        let window_ms = i64::try_from(self.rules.window.as_millis()).unwrap_or(i64::MAX);
+        moment().wall_ms.saturating_sub(window_ms)
+    }
+
     /// The next request, without what nobody wants and what is too old by now.
     fn next(&self, queue: &mut Queue<Part>) -> Option<(String, Vec<Part>)> {
-        let window_ms = i64::try_from(self.rules.window.as_millis()).unwrap_or(i64::MAX);
         loop {
             let (agent, parts) = queue.next(now(), SAMPLES_MAX, |part| part.samples)?;
-            let oldest_ms = moment().wall_ms.saturating_sub(window_ms);
-            let (wanted, old): (Vec<Part>, Vec<Part>) = parts
-                .into_iter()
-                .filter(|part| !is_given_up(part))
-                .partition(|part| part.of.at_ms >= oldest_ms || part.of.is_end);
+            let oldest_ms = self.oldest_ms();
+            let (wanted, old): (Vec<Part>, Vec<Part>) =
+                parts.into_iter().filter(|part| !part.of.is_given_up()).partition(|part| part.of.at_ms >= oldest_ms);
             old.iter().for_each(|part| self.telemetry.forward.drop_part(part, Dropped::TooOld));
             if !wanted.is_empty() {
                 return Some((agent, wanted));
@@ -220,10 +266,6 @@ impl Outbox {
             queue.answered(&agent, Vec::new(), None, 0.0, now());
         }
     }
-}
-
-fn is_given_up(part: &Part) -> bool {
-    part.of.pending.as_ref().is_some_and(|pending| pending.is_given_up())
 }
 
 fn now() -> Instant {

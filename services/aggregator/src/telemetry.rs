@@ -255,6 +255,7 @@ impl Telemetry {
         let retyped = outcome.clashes.iter().filter(|clash| clash.shown.is_some()).count();
         self.retyped.inc_by(retyped as u64);
         self.samples_dropped(Dropped::Conflict, outcome.conflict);
+        self.samples_dropped(Dropped::Hidden, outcome.hidden);
     }
 
     pub(crate) fn samples_duplicate(&self, samples: u64) {

@@ -149,6 +149,8 @@ pub struct Measured {
 pub struct Outcome {
     /// Samples now on the page.
     pub visible: u64,
+    /// Samples that would be, if another aggregator did not still show their series.
+    pub hidden: u64,
     /// Samples that another family keeps off it.
     pub conflict: u64,
     /// Families that appeared with this push, and not as they were declared.
@@ -336,7 +338,12 @@ impl State {
 
     /// Are the series to be seen at this moment?
     pub(super) fn is_visible(&self, now: Instant) -> bool {
-        self.is_fresh(now) && self.hidden_until.is_none_or(|until| now >= until)
+        self.is_fresh(now) && !self.is_hidden(now)
+    }
+
+    /// Does another aggregator still show them?
+    pub(super) fn is_hidden(&self, now: Instant) -> bool {
+        self.hidden_until.is_some_and(|until| now < until)
     }
 
     /// What a scrape takes.

@@ -95,6 +95,15 @@ impl Declared {
         end(series.end) - end(series.start)
     }
 
+    /// What it takes of memory, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let numbers = size_of_val(&*self.firsts) + size_of_val(&*self.ends);
+        let texts = |claim: &Claim| claim.name.len() + claim.help.len() + claim.unit.len();
+        let claims = size_of_val(&*self.claims) + self.claims.iter().map(texts).sum::<usize>();
+        size_of::<Self>() + self.name.len() + self.text.len() + numbers + claims
+    }
+
     /// The numbers of a family's series.
     #[must_use]
     pub fn series_of(&self, family: usize) -> std::ops::Range<usize> {

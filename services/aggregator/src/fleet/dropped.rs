@@ -25,11 +25,13 @@ pub enum Dropped {
     LinkLost,
     /// Another connection of their agent had taken over.
     Superseded,
+    /// Another aggregator still showed their agent's series, so they were not shown here.
+    Hidden,
 }
 
 impl Dropped {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Conflict,
         Self::Late,
         Self::OnPage,
@@ -40,6 +42,7 @@ impl Dropped {
         Self::History,
         Self::LinkLost,
         Self::Superseded,
+        Self::Hidden,
     ];
 
     /// The `reason` label.
@@ -56,6 +59,7 @@ impl Dropped {
             Self::History => "history",
             Self::LinkLost => "link_lost",
             Self::Superseded => "superseded",
+            Self::Hidden => "hidden",
         }
     }
 }

@@ -70,18 +70,23 @@ impl Seat {
             // What had left the page must not come back with a push that does not mention it.
             state.clear(&self.fleet.families, now);
         }
-        let outcome = state.show(self.id, measured, push, &self.fleet.families);
+        let mut outcome = state.show(self.id, measured, push, &self.fleet.families);
+        if state.is_hidden(now.instant) {
+            // Nobody sees it here, and the next push takes its place.
+            (outcome.hidden, outcome.visible) = (outcome.visible, 0);
+        }
         self.agent.meter.settle();
         state.acked.1.live = state.acked.1.live.max(seq);
         if let Presence::Connected(connected) = &state.presence {
             state.fresh_until = Some(now.instant + limits::silence_after(connected.interval));
         }
         state.facts.last_seen_ms = now.wall_ms;
-        state.facts.samples += outcome.visible + outcome.conflict;
+        state.facts.samples += outcome.visible + outcome.hidden + outcome.conflict;
+        state.facts.dropped.add(Dropped::Hidden, outcome.hidden);
         state.facts.dropped.add(Dropped::Conflict, outcome.conflict);
         drop(state);
         if is_first {
-            self.fleet.make_room();
+            self.fleet.make_room(now);
         } else if is_news {
             // On disk it is gone; a crash must not make it so.
             self.fleet.touch();
@@ -145,7 +150,7 @@ impl Seat {
         }
         drop(state);
         if nothing_to_keep {
-            self.fleet.forget(&self.agent.name);
+            self.fleet.forget(&self.agent.name, now);
         }
     }
 }

@@ -13,6 +13,13 @@ use super::*;
 const INTERVAL: Duration = Duration::from_secs(1);
 const TOMBSTONE: Duration = Duration::from_secs(60);
 
+impl Agent {
+    /// Could a scrape see it then?
+    pub(crate) fn could_be_seen(&self, at_ms: i64) -> bool {
+        self.lock().sights.covers(at_ms)
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Enter {
@@ -205,6 +212,7 @@ impl World {
             interval: INTERVAL,
             ephemeral: false,
             shown_elsewhere: Duration::ZERO,
+            is_exact: false,
             labels: Labels::default(),
             info: Labels::default(),
             connection: crate::link::Incumbent::of_nobody(),

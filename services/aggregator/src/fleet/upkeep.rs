@@ -85,10 +85,11 @@ impl Fleet {
             // As if it had never pushed: nothing is said about it any more, and where it is still
             // connected its seat has lost the name.
             state.clear(&self.families, now);
+            self.lose_sights(&state, now);
             state.has_pushed = false;
             state.presence = Presence::Gone { forget_at: now.instant };
             drop(state);
-            self.forget(&agent.name);
+            self.forget(&agent.name, now);
         }
         found
     }

@@ -9,10 +9,10 @@ use protocol::values::ABSENT;
 use protocol::{AgentName, is_absent};
 
 use super::labels::labels;
+use super::ledger::Held;
 use super::proto::{Sample, TimeSeries, WriteRequest};
 use crate::fleet::declared::Declared;
 use crate::fleet::dropped::Dropped;
-use crate::fleet::room::Share;
 use crate::pending::Pending;
 
 /// Most samples of a request, and of a part. Their labels take some 200 bytes each, 1 MB together,
@@ -41,8 +41,23 @@ pub struct Moments {
     pub is_end: bool,
     /// Where it is counted what becomes of them; `None`: they are on the page, and counted there.
     pub pending: Option<Arc<Pending>>,
+    /// Is it of the late stream? Then its agent keeps it, and it may wait until there is room.
+    pub may_wait: bool,
     /// Their part of the room for what waits.
-    pub room: Share,
+    pub room: Held,
+}
+
+impl Moments {
+    /// Does nobody want it any more?
+    pub(super) fn is_given_up(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.is_given_up())
+    }
+
+    /// Values that are there.
+    pub(crate) fn samples(&self) -> usize {
+        let values = self.sets.iter().flat_map(|set| set.values.iter());
+        values.filter(|value| !is_absent(**value)).count()
+    }
 }
 
 /// A part of a push that fits into a request.
@@ -190,7 +205,6 @@ pub(super) mod tests {
 
     use super::*;
     use crate::fleet::declared::{Builder, Identity};
-    use crate::fleet::room::Room;
 
     /// A set of a gauge with so many series.
     pub(crate) fn declared(series: usize) -> Arc<Declared> {
@@ -213,8 +227,8 @@ pub(super) mod tests {
 
     pub(crate) fn push(at_ms: i64, declared: &Arc<Declared>, values: Vec<f64>) -> Moments {
         let sets = vec![Vector { declared: Arc::clone(declared), values: Arc::new(values) }];
-        let room = Room::new(0).share();
-        Moments { agent: AgentName::parse("a").unwrap(), at_ms, sets, is_end: false, pending: None, room }
+        let agent = AgentName::parse("a").unwrap();
+        Moments { agent, at_ms, sets, is_end: false, pending: None, may_wait: false, room: Held::default() }
     }
 
     fn count(parts: &[Part]) -> usize {

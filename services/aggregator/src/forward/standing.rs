@@ -8,7 +8,7 @@ use protocol::is_absent;
 use protocol::values::ABSENT;
 
 use super::batch::{Moments, Vector};
-use crate::fleet::room::Room;
+use super::ledger::Held;
 use crate::fleet::{Fleet, Moment};
 
 /// The sets of all agents, by agent and by name.
@@ -48,8 +48,7 @@ impl Standing {
 }
 
 fn ends(agent: protocol::AgentName, at_ms: i64, sets: Vec<Vector>) -> Moments {
-    // They take no room of their own: there are no more of them than of the series they end.
-    Moments { agent, at_ms, sets, is_end: true, pending: None, room: Room::new(0).share() }
+    Moments { agent, at_ms, sets, is_end: true, pending: None, may_wait: false, room: Held::default() }
 }
 
 /// The series of a set that were there, and are not in the one that came for it.

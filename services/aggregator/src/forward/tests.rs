@@ -117,12 +117,18 @@ impl World {
 
     /// A late push of one series for each value, measured so long ago; gives what it waits for.
     fn late(&self, age_ms: i64, values: Vec<f64>) -> tokio::sync::oneshot::Receiver<()> {
+        self.of("a", true, age_ms, values)
+    }
+
+    /// The same of this agent, of the late stream or live and late.
+    fn of(&self, name: &str, may_wait: bool, age_ms: i64, values: Vec<f64>) -> tokio::sync::oneshot::Receiver<()> {
+        let name = protocol::AgentName::parse(name).unwrap();
         let telemetry = Arc::clone(&self.shared.telemetry);
         let pending = Pending::new(Arc::clone(&self.agent), telemetry, values.len() as u64);
         let settled = pending.settled();
         let (at_ms, set) = (moment().wall_ms - age_ms, declared(values.len()));
-        let room = self.forward.room();
-        self.forward.submit(Moments { pending: Some(pending), room, ..push(at_ms, &set, values) });
+        let pending = Some(pending);
+        self.forward.submit(Moments { agent: name, pending, may_wait, ..push(at_ms, &set, values) });
         settled
     }
 
@@ -219,14 +225,62 @@ async fn what_grows_too_old_or_is_given_up_is_counted_once() {
     assert_eq!(world.counts(), [0, 0, 2, 0, 3, 0]);
 }
 
-#[tokio::test]
-async fn what_finds_no_room_is_dropped_and_counted() {
-    let (url, _hears) = receiver(|_| (204, "")).await;
-    let world = World::start(url, |rules| rules.buffer = PUSH_BYTES + 16);
-    world.late(0, vec![1.0; 3]).await.unwrap();
-    assert_eq!(world.counts(), [0, 0, 0, 3, 0, 0]);
-    world.late(0, vec![1.0; 2]).await.unwrap();
-    assert_eq!(world.counts(), [2, 0, 0, 3, 0, 0]);
+/// Takes this many pushes of one series, of one agent an eighth.
+fn room_for(pushes: usize) -> usize {
+    pushes * (ledger::PUSH_BYTES + ledger::SET_BYTES + size_of::<f64>() + declared(1).bytes())
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_pushes_wait_for_room_and_live_samples_do_not() {
+    let is_up = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let seen = Arc::clone(&is_up);
+    let up = move || seen.load(std::sync::atomic::Ordering::Acquire);
+    let (url, _hears) = receiver(move |_| (if up() { 204 } else { 503 }, "")).await;
+    let world = World::start(url, |rules| rules.buffer = room_for(8));
+    // One agent has all of its share, and ten together would have more than all of the room.
+    let mut waits: Vec<_> = (0..16).map(|_| world.late(60_000, vec![1.0])).collect();
+    waits.extend((0..10).map(|at| world.of(&format!("b{at}"), true, 60_000, vec![1.0])));
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert!(waits.iter_mut().all(|settled| settled.try_recv().is_err()), "none is safe");
+    assert_eq!((world.counts(), world.forward.used()), ([0, 0, 0, 0, 0, 26], room_for(8)));
+    world.of("a", false, 60_000, vec![1.0]).await.unwrap();
+    world.of("c", false, 60_000, vec![1.0]).await.unwrap();
+    assert_eq!(world.counts(), [0, 0, 0, 2, 0, 26]);
+    // Whose connection is gone waits no more.
+    drop(waits.pop());
+    is_up.store(true, std::sync::atomic::Ordering::Release);
+    for settled in waits {
+        settled.await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!((world.counts(), world.forward.used()), ([25, 0, 0, 2, 1, 0], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_room_too_long_is_too_old() {
+    let (url, _hears) = receiver(|_| (503, "")).await;
+    let world = World::start(url, |rules| {
+        (rules.buffer, rules.window) = (room_for(8), Duration::from_millis(300));
+    });
+    let waits: Vec<_> = (0..3).map(|_| world.late(0, vec![1.0])).collect();
+    while world.counts()[5] > 0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for settled in waits {
+        settled.await.unwrap();
+    }
+    assert_eq!(world.counts(), [0, 0, 3, 0, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_floods_costs_only_himself() {
+    let (url, _hears) = receiver(|_| (503, "")).await;
+    let world = World::start(url, |rules| rules.buffer = room_for(80));
+    let _flood: Vec<_> = (0..1000).map(|_| world.of("flood", false, 60_000, vec![1.0; 10])).collect();
+    let mut honest = world.of("honest", false, 60_000, vec![1.0]);
+    assert!(honest.try_recv().is_err(), "it waits to be written");
+    assert!(world.forward.used() <= room_for(11));
 }
 
 #[tokio::test]
@@ -246,4 +300,22 @@ async fn all_says_where_series_end() {
     let (ends, samples): (Vec<_>, Vec<_>) = seen.into_iter().partition(|sample| protocol::is_absent(sample.value));
     assert_eq!((ends.len(), samples.len()), (2, 2));
     assert!(ends.iter().all(|sample| sample.timestamp >= now_ms));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ends_take_room_and_grow_too_old() {
+    let (url, _hears) = receiver(|_| (503, "")).await;
+    let world = World::start(url, |rules| (rules.which, rules.window) = (Which::All, Duration::from_millis(500)));
+    world.forward.submit(push(moment().wall_ms, &declared(2), vec![1.0, 2.0]));
+    let of_push = world.forward.used();
+    // Nobody called so is on the page: with the next look all of it ends.
+    while world.forward.used() <= of_push {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let too_old = || world.shared.telemetry.forward.outcome("too_old");
+    while too_old() < 4 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!((too_old(), world.forward.used()), (4, 0));
 }

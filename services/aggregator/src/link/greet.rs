@@ -75,6 +75,7 @@ where
         interval,
         ephemeral: hello.ephemeral,
         shown_elsewhere: Duration::from_millis(hello.shown_elsewhere_ms),
+        is_exact: shared.exact,
         labels: hello.labels.clone(),
         info: hello.info.clone(),
         connection,

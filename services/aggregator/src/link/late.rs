@@ -13,7 +13,7 @@ use crate::fleet::Moment;
 use crate::fleet::agent::PushedSet;
 use crate::fleet::dropped::Dropped;
 use crate::fleet::seat::Seat;
-use crate::forward::{Forwarder, Moments, Vector, Which};
+use crate::forward::{Forwarder, Held, Moments, Vector, Which};
 use crate::pending::Pending;
 
 /// A late push may have been measured so much after it was sent: clocks are read one after another.
@@ -116,7 +116,7 @@ impl Late<'_> {
         let settled = Some(pending.settled());
         let (stored, of_history) = match self.destination() {
             Ok(forward) => {
-                forward.submit(self.moments(forward, &pending));
+                forward.submit(self.moments(&pending));
                 (self.stored.ok().flatten(), 0)
             }
             Err(reason) => {
@@ -149,26 +149,22 @@ impl Late<'_> {
         Ok(forward)
     }
 
-    fn moments(&self, forward: &Forwarder, pending: &Arc<Pending>) -> Moments {
-        moments(self.seat, self.at_ms, &self.sets, forward, Some(Arc::clone(pending)))
+    fn moments(&self, pending: &Arc<Pending>) -> Moments {
+        let may_wait = self.head.stream == Stream::Late;
+        Moments { may_wait, ..moments(self.seat, self.at_ms, &self.sets, Some(Arc::clone(pending))) }
     }
 }
 
 /// A push as remote write takes it.
-pub(super) fn moments(
-    seat: &Seat,
-    at_ms: i64,
-    sets: &[PushedSet],
-    forward: &Forwarder,
-    pending: Option<Arc<Pending>>,
-) -> Moments {
+pub(super) fn moments(seat: &Seat, at_ms: i64, sets: &[PushedSet], pending: Option<Arc<Pending>>) -> Moments {
     let vector = |set: &PushedSet| Vector {
         declared: Arc::clone(&set.declared),
         // Of a set that failed nothing is there.
         values: Arc::new(set.values.clone().unwrap_or_default()),
     };
     let sets = sets.iter().map(vector).collect();
-    Moments { agent: seat.name().clone(), at_ms, sets, is_end: false, pending, room: forward.room() }
+    let (agent, room) = (seat.name().clone(), Held::default());
+    Moments { agent, at_ms, sets, is_end: false, pending, may_wait: false, room }
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -346,7 +346,7 @@ impl Session {
     /// Where everything is written remotely, what is shown is too.
     fn forward_shown(&self, sets: &[PushedSet], at_ms: i64) {
         if let Some(forward) = self.shared.forward.as_ref().filter(|forward| forward.rules().which == Which::All) {
-            forward.submit(late::moments(&self.seat, at_ms, sets, forward, None));
+            forward.submit(late::moments(&self.seat, at_ms, sets, None));
         }
     }
 

@@ -10,7 +10,7 @@ use super::table::{
     REMOTE_SUCCESS, STORED,
 };
 use crate::fleet::dropped::Dropped;
-use crate::forward::{Part, RequestAnswer};
+use crate::forward::{Moments, Part, RequestAnswer};
 
 /// Where remote write is off these stay at zero, but for what is stored.
 #[derive(Debug)]
@@ -81,7 +81,19 @@ impl Forward {
         part.dropped(reason);
     }
 
-    pub(crate) fn lost(&self, reason: Dropped, samples: usize) {
+    pub(crate) fn drop_push(&self, push: &Moments, reason: Dropped) {
+        self.lost(reason, push.samples());
+        if let Some(pending) = &push.pending {
+            pending.dropped(reason, u64::MAX);
+        }
+    }
+
+    fn lost(&self, reason: Dropped, samples: usize) {
         self.samples.with_label_values(&[reason.as_str()]).inc_by(samples as u64);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn outcome(&self, outcome: &str) -> u64 {
+        self.samples.with_label_values(&[outcome]).get()
     }
 }

@@ -194,18 +194,69 @@ async fn names_are_capped_and_tombstones_give_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn series_wait_while_another_aggregator_shows_them() {
+async fn series_wait_while_another_aggregator_shows_them_unless_the_page_is_exact() {
+    for exact in [false, true] {
+        let mut inside = Inside::new();
+        Arc::get_mut(&mut inside.shared).unwrap().exact = exact;
+        let mut talk = inside.connect();
+        let mut frame = hello("a", "s", 1);
+        frame["hello"]["shown_elsewhere_ms"] = json!(2_000);
+        talk.say(frame).await;
+        talk.hear().await;
+        talk.say(declare(1, "s", &["a", "b"])).await;
+        talk.push(1, &[1.0, 2.0]).await;
+        assert!(inside.view("a").unwrap().is_up);
+        // What nobody could see is not counted as visible.
+        let (shown, visible, hidden) = if exact { (2, 2.0, 0.0) } else { (0, 0.0, 2.0) };
+        assert_eq!(inside.page("a").len(), shown);
+        assert_eq!(inside.metric("fleetgauge_samples_visible_total"), visible);
+        assert_eq!(inside.counter("fleetgauge_samples_dropped_total", "hidden"), hidden);
+        let facts = inside.view("a").unwrap().facts;
+        assert_eq!((facts.samples, facts.dropped.get(crate::fleet::dropped::Dropped::Hidden)), (2, hidden as u64));
+        tokio::time::sleep(Duration::from_millis(2_001)).await;
+        talk.push(2, &[3.0, 4.0]).await;
+        assert_eq!(inside.page("a"), ["a 3", "b 4"]);
+        assert_eq!(inside.metric("fleetgauge_samples_visible_total"), visible + 2.0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_says_of_other_pages_is_of_no_other_name() {
     let inside = Inside::new();
-    let mut talk = inside.connect();
-    let mut frame = hello("a", "s", 1);
-    frame["hello"]["shown_elsewhere_ms"] = json!(2_000);
-    talk.say(frame).await;
-    talk.hear().await;
-    talk.say(declare(1, "s", &["a", "b"])).await;
-    talk.push(1, &[1.0, 2.0]).await;
-    assert!(inside.view("a").unwrap().is_up && inside.page("a").is_empty());
-    tokio::time::sleep(Duration::from_millis(2_001)).await;
-    assert_eq!(inside.page("a"), ["a 1", "b 2"]);
+    let is_seen = |name: &'static str| {
+        let inside = &inside;
+        async move {
+            let mut talk = inside.agent(name, "s", 1).await;
+            talk.say(head("late", 1, 10_000)).await;
+            talk.say(values(1, 0, &[1.0, 1.0])).await;
+            talk.say(json!({"end": {"seq": 1}})).await;
+            talk.hear().await;
+            let agent = inside.shared.fleet.agent(name).unwrap();
+            let now = moment();
+            talk.say(json!({"bye": {}})).await;
+            (agent.could_be_seen(now.wall_ms - 10_000), agent.could_be_seen(now.wall_ms + 10_000))
+        }
+    };
+    assert_eq!(is_seen("before").await, (false, false));
+    for pushes in [false, true] {
+        let mut talk = inside.connect();
+        let mut frame = hello("x", "s", 1);
+        frame["hello"]["interval_ms"] = json!(600_000);
+        frame["hello"]["shown_elsewhere_ms"] = json!(1_800_000);
+        frame["hello"]["ephemeral"] = json!(true);
+        talk.say(frame).await;
+        talk.hear().await;
+        if pushes {
+            talk.say(declare(1, "s", &["a", "b"])).await;
+            talk.push(1, &[1.0, 2.0]).await;
+        }
+        talk.say(json!({"bye": {}})).await;
+        assert_eq!(talk.hear().await, Value::Null);
+        assert!(!inside.shared.fleet.is_known("x"));
+        let (before, after) = is_seen(if pushes { "later" } else { "then" }).await;
+        // Of a name that was seen here, and is forgotten, nothing is known until now.
+        assert_eq!((before, after), (pushes, false));
+    }
 }
 
 #[tokio::test(start_paused = true)]
