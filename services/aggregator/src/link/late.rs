@@ -88,6 +88,8 @@ impl Unsafe {
 pub(super) struct Late<'a> {
     pub(super) shared: &'a Shared,
     pub(super) seat: &'a Seat,
+    /// Which stream it came on: what came live is not held up by a receiver that is down.
+    pub(super) stream: Stream,
     /// When it was measured, by our wall clock.
     pub(super) at_ms: i64,
     pub(super) samples: u64,
@@ -150,7 +152,7 @@ impl Late<'_> {
     }
 
     fn moments(&self, pending: &Arc<Pending>) -> Moments {
-        let may_wait = self.head.stream == Stream::Late;
+        let may_wait = self.stream == Stream::Late;
         Moments { may_wait, ..moments(self.seat, self.at_ms, &self.sets, Some(Arc::clone(pending))) }
     }
 }

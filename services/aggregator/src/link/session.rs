@@ -339,7 +339,8 @@ impl Session {
         let (of_vitals, signs) = self.vitals.as_mut().map(measure).unwrap_or_default();
         let stored = self.record(signs, at_ms);
         let (shared, seat) = (&*self.shared, &self.seat);
-        let late = Late { shared, seat, at_ms, samples, sets, was_seen, stored, of_vitals, now };
+        let stream = head.stream;
+        let late = Late { shared, seat, stream, at_ms, samples, sets, was_seen, stored, of_vitals, now };
         Ok(Some(late.take()))
     }
 
