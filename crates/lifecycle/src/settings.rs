@@ -184,9 +184,16 @@ impl Settings {
     #[must_use]
     pub fn bad(&self, name: &str, why: &str) -> SettingsError {
         if is_secret(name) {
-            return SettingsError(format!("{name} is not usable: {why}"));
+            return self.bad_unseen(name, why);
         }
         SettingsError(format!("{name}={:?} is not usable: {why}", self.text(name).unwrap_or_default()))
+    }
+
+    /// The same without the value, which may hold a password.
+    #[must_use]
+    #[expect(clippy::unused_self, reason = "it stands beside the one that shows the value")]
+    pub fn bad_unseen(&self, name: &str, why: &str) -> SettingsError {
+        SettingsError(format!("{name} is not usable: {why}"))
     }
 }
 

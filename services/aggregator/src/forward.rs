@@ -167,6 +167,8 @@ struct Sent {
     agent: String,
     left: Vec<Part>,
     retry_after: Option<Duration>,
+    /// Why something is left.
+    why: Option<String>,
 }
 
 impl Outbox {
@@ -199,9 +201,9 @@ impl Outbox {
                     }
                 }
                 Some(sent) = sending.join_next() => {
-                    let Ok(Sent { agent, left, retry_after }) = sent else { continue };
-                    is_failing = told(is_failing, !left.is_empty(), &self.rules.url);
+                    let Ok(Sent { agent, left, retry_after, why }) = sent else { continue };
                     queue.answered(&agent, left, retry_after, fastrand::f64(), now());
+                    is_failing = told(is_failing, queue.is_failing(), why.as_deref(), &self.rules.url);
                     self.admit(&mut queue);
                 }
                 _ = looks.tick() => {
@@ -279,10 +281,15 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-/// Says once when it begins to fail, and once when that is over.
-fn told(is_failing: bool, fails: bool, url: &Uri) -> bool {
-    if is_failing && !fails {
-        tracing::info!(%url, "remote write goes on");
+/// Says once when it begins to fail, and once when nothing is left that failed.
+fn told(was_failing: bool, fails: bool, why: Option<&str>, url: &Uri) -> bool {
+    match (was_failing, fails) {
+        (false, true) => {
+            let why = why.unwrap_or_default();
+            tracing::warn!(%url, %why, "remote write fails; it is tried again, and said when it goes on");
+        }
+        (true, false) => tracing::info!(%url, "remote write goes on"),
+        _ => {}
     }
     fails
 }
@@ -310,11 +317,11 @@ async fn send(client: Client, telemetry: Arc<Telemetry>, agent: String, parts: V
                 }
             },
             Answer::Again { why, after } => {
-                tracing::warn!(%agent, %why, "remote write fails; it is tried again");
+                tracing::debug!(%agent, %why, "remote write fails; it is tried again");
                 let left = parts.into_iter().chain(stack.into_iter().rev().flatten()).collect();
-                return Sent { agent, left, retry_after: after };
+                return Sent { agent, left, retry_after: after, why: Some(why) };
             }
         }
     }
-    Sent { agent, left: Vec::new(), retry_after: None }
+    Sent { agent, left: Vec::new(), retry_after: None, why: None }
 }

@@ -221,7 +221,7 @@ fn forward(settings: &lifecycle::Settings) -> Result<Option<forward::Rules>, Set
             "accepted: a URL that begins with {}://, without a password, such as http://prometheus:9090/api/v1/write",
             schemes.join(":// or ")
         );
-        return Err(settings.bad("FLEETGAUGE_REMOTE_WRITE_URL", &accepted));
+        return Err(settings.bad_unseen("FLEETGAUGE_REMOTE_WRITE_URL", &accepted));
     };
     let which = if which == "all" { Which::All } else { Which::Late };
     let token_file = (!token_file.is_empty()).then(|| token_file.into());
@@ -272,6 +272,16 @@ mod tests {
         assert!(Settings::resolve(&both).unwrap().forward.is_some());
         let late = lifecycle::Settings::from_pairs([("FLEETGAUGE_REMOTE_WRITE", "late")]).unwrap();
         assert!(Settings::resolve(&late).unwrap().forward.is_none(), "it is the default");
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_not_repeated() {
+        for url in ["http://u:hunter2@host/write", "ftp://u:hunter2@host", "u:hunter2@ host"] {
+            let settings = lifecycle::Settings::from_pairs([("FLEETGAUGE_REMOTE_WRITE_URL", url)]).unwrap();
+            let error = Settings::resolve(&settings).map(drop).unwrap_err().to_string();
+            assert!(error.starts_with("FLEETGAUGE_REMOTE_WRITE_URL is not usable: accepted: a URL"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Body;
 use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client as Http;
@@ -18,6 +19,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// What is read of an answer, for the log.
 const ANSWER_BYTES_MAX: usize = 4 * 1024;
+/// What is logged of it.
+const ANSWER_CHARS_MAX: usize = 300;
 /// Longest token file.
 const TOKEN_BYTES_MAX: usize = 64 * 1024;
 
@@ -66,9 +69,7 @@ impl Client {
             let request = self.request(body).await.map_err(|error| error.to_string())?;
             let response = self.http.request(request).await.map_err(|error| causes(&error))?;
             let (head, body) = response.into_parts();
-            let text = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map(http_body_util::Collected::to_bytes);
-            let text = text.map(|text| String::from_utf8_lossy(&text).trim().to_owned()).unwrap_or_default();
-            Ok::<_, String>(meaning(head.status, &head.headers, &text))
+            Ok::<_, String>(meaning(head.status, &head.headers, &beginning(body).await))
         };
         match tokio::time::timeout(ANSWER_WITHIN, asked).await {
             Ok(Ok(answer)) => answer,
@@ -142,8 +143,28 @@ fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// The first bytes of an answer, as far as they come.
+async fn beginning(mut body: impl Body<Data = Bytes> + Unpin) -> String {
+    let mut bytes = Vec::new();
+    while bytes.len() < ANSWER_BYTES_MAX
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        if let Ok(data) = frame.into_data() {
+            bytes.extend(data.into_iter().take(ANSWER_BYTES_MAX - bytes.len()));
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The first line of an answer as a log may show it: not long, and without what a terminal obeys.
+fn first_line(text: &str) -> String {
+    let line = text.trim().lines().next().unwrap_or_default();
+    let shown = line.chars().take(ANSWER_CHARS_MAX);
+    shown.map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
 fn meaning(status: StatusCode, headers: &HeaderMap, text: &str) -> Answer {
-    let why = format!("{status}: {}", text.lines().next().unwrap_or_default());
+    let why = format!("{status}: {}", first_line(text));
     match status {
         _ if status.is_success() => Answer::Written,
         // These speak of the request as a whole, or of us: somebody may mend it.
@@ -162,4 +183,26 @@ fn meaning(status: StatusCode, headers: &HeaderMap, text: &str) -> Answer {
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn of_an_answer_the_log_shows_the_beginning_and_no_control_characters() {
+        let why = |text: String| async move {
+            let text = beginning(Full::new(Bytes::from(text))).await;
+            match meaning(StatusCode::BAD_REQUEST, &HeaderMap::new(), &text) {
+                Answer::Refused(why) => why,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(
+            why("\n out of \u{1b}[31morder\u{9b}\r\nmore".into()).await,
+            "400 Bad Request: out of \\u{1b}[31morder\\u{9b}"
+        );
+        let long = why(format!("too many {}", "x".repeat(ANSWER_BYTES_MAX))).await;
+        assert!(long.contains(": too many xxx") && long.len() < 400, "{long}");
+    }
 }

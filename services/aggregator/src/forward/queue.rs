@@ -121,6 +121,11 @@ impl<P> Queue<P> {
         }
     }
 
+    /// Does anything wait that has failed?
+    pub(super) fn is_failing(&self) -> bool {
+        self.lanes.values().any(|lane| lane.failures > 0)
+    }
+
     /// Looks at all that waits, and lets go of what is not wanted.
     pub(super) fn retain(&mut self, wanted: impl Fn(&P) -> bool) {
         for lane in self.lanes.values_mut() {
@@ -181,7 +186,9 @@ mod tests {
         }
         queue.retain(|part| *part > 1);
         assert_eq!(queue.next(now, 10, weight), Some(("a".into(), vec![2])));
+        assert!(queue.is_failing(), "though others were written");
         queue.answered("a", vec![], None, 0.0, now);
+        assert!(!queue.is_failing());
         assert!(queue.lanes.is_empty(), "and its failures are forgotten");
     }
 
