@@ -76,7 +76,7 @@ impl Guard {
             return;
         }
         // Nobody will ever say so.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Looks at a line that is whole and not empty.
