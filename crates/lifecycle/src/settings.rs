@@ -191,7 +191,6 @@ impl Settings {
 
     /// The same without the value, which may hold a password.
     #[must_use]
-    #[expect(clippy::unused_self, reason = "it stands beside the one that shows the value")]
     pub fn bad_unseen(&self, name: &str, why: &str) -> SettingsError {
         SettingsError(format!("{name} is not usable: {why}"))
     }

@@ -137,10 +137,10 @@ impl Forwarder {
     pub fn submit(&self, push: Moments) {
         let left = if push.may_wait {
             let mut waiting = locked(&self.waiting);
-            let push = if waiting.is_ahead_of(push.agent.as_str()) { Some(push) } else { self.hand_over(push).err() };
-            push.and_then(|push| waiting.add(push).err())
+            let push = if waiting.is_ahead_of(push.agent.as_str()) { Some(push) } else { self.hand_over(push) };
+            push.and_then(|push| waiting.add(push))
         } else {
-            self.hand_over(push).err()
+            self.hand_over(push)
         };
         if let Some(push) = left {
             self.telemetry.forward.drop_push(&push, Dropped::NoRoom);
@@ -148,13 +148,13 @@ impl Forwarder {
     }
 
     /// Gives it back when there is no room.
-    fn hand_over(&self, mut push: Moments) -> Result<(), Moments> {
+    fn hand_over(&self, mut push: Moments) -> Option<Moments> {
         match self.ledger.hold(&push) {
             Ok(held) => push.room = held,
-            Err(_) => return Err(push),
+            Err(_) => return Some(push),
         }
         let back = |push: Moments| Moments { room: Held::default(), ..push };
-        self.messages.try_send(push).map_err(|error| back(error.into_inner()))
+        self.messages.try_send(push).err().map(|error| back(error.into_inner()))
     }
 }
 

@@ -76,6 +76,20 @@ const QUEUE_MAX: usize = 16 * 1024;
 /// that is slower than this hangs.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
+/// Vital signs of one connection that may wait for the writer.
+const OF_CONNECTION_MAX: usize = 64;
+
+/// What one connection has waiting for the writer.
+#[derive(Debug, Clone, Default)]
+pub struct Queued(Arc<()>);
+
+impl Queued {
+    fn is_full(&self) -> bool {
+        // One is the connection's own, and one of what is about to wait.
+        Arc::strong_count(&self.0) > OF_CONNECTION_MAX + 1
+    }
+}
+
 /// What a history must keep to.
 #[derive(Debug, Clone)]
 pub struct Rules {
@@ -246,7 +260,7 @@ impl History {
         }
         let (done, answer) = oneshot::channel();
         let messages = self.messages().ok_or(PutError::Closed)?;
-        let request = Message::Put(Request { writes: batch.writes, done });
+        let request = Message::Put(Request { writes: batch.writes, done, of: Queued::default() });
         let stored = async {
             messages.send(request).await.map_err(|_| PutError::Closed)?;
             drop(messages);
@@ -256,13 +270,17 @@ impl History {
         timeout(ANSWER_WITHIN, stored).await.unwrap_or_else(no_answer)
     }
 
-    /// Stores vital signs, without waiting: the receiver says when they are stored.
+    /// Stores vital signs, without waiting: the receiver says when they are stored. Where all that can
+    /// wait does, or too much of one connection, it is tried again for a while if they `may_wait`:
+    /// whoever lets them is to have few that do.
     ///
     /// # Errors
     /// When they cannot even wait to be stored; that is counted.
     pub fn record<'a>(
         &self,
         points: impl IntoIterator<Item = (&'a str, Point)>,
+        of: &Queued,
+        may_wait: bool,
     ) -> Result<oneshot::Receiver<Result<(), PutError>>, PutError> {
         let mut writes = Vec::new();
         let mut refused = (0, PutError::Busy);
@@ -278,11 +296,20 @@ impl History {
         }
         let (done, answer) = oneshot::channel();
         let count = writes.len() as u64;
+        let request = Request { writes, done, of: of.clone() };
         let sent = match self.messages() {
-            Some(messages) => messages.try_send(Message::Put(Request { writes, done })).map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => PutError::Busy,
-                mpsc::error::TrySendError::Closed(_) => PutError::Closed,
-            }),
+            Some(messages) => {
+                let left = if of.is_full() { Err(request) } else { try_put(&messages, request) };
+                match left {
+                    Ok(()) => Ok(()),
+                    Err(_) if messages.is_closed() => Err(PutError::Closed),
+                    Err(request) if may_wait => {
+                        tokio::spawn(put_when_room(messages, request, Arc::clone(&self.shared.telemetry)));
+                        Ok(())
+                    }
+                    Err(_) => Err(PutError::Busy),
+                }
+            }
             None => Err(PutError::Closed),
         };
         sent.inspect_err(|error| self.shared.telemetry.history.refused(error.reason(), count))?;
@@ -337,6 +364,33 @@ impl History {
         let now_us = || (self.now)().wall_ms.max(1).cast_unsigned().saturating_mul(1000);
         Ok(Write { key: self.shared.keys.find_or_add(space, key, now_us)?, point })
     }
+}
+
+/// Gives back what cannot wait there.
+fn try_put(messages: &mpsc::Sender<Message>, request: Request) -> Result<(), Request> {
+    match messages.try_reserve() {
+        Ok(permit) => {
+            permit.send(Message::Put(request));
+            Ok(())
+        }
+        Err(_) => Err(request),
+    }
+}
+
+/// Waits for its turn as long as whoever asked does, but not for ever.
+async fn put_when_room(messages: mpsc::Sender<Message>, mut request: Request, telemetry: Arc<Telemetry>) {
+    let permit = tokio::select! {
+        () = request.done.closed() => return,
+        permit = timeout(ANSWER_WITHIN, messages.reserve()) => permit,
+    };
+    let error = match permit {
+        Ok(Ok(permit)) => return permit.send(Message::Put(request)),
+        Ok(Err(_)) => PutError::Closed,
+        Err(_) => PutError::Busy,
+    };
+    telemetry.history.refused(error.reason(), request.writes.len() as u64);
+    // Who asked may be gone.
+    let _nobody_waits = request.done.send(Err(error));
 }
 
 #[cfg(test)]

@@ -29,21 +29,22 @@ impl Waiting {
     }
 
     /// Lets one wait; gives it back when more of its agent wait than can be.
-    pub(super) fn add(&mut self, push: Moments) -> Result<(), Moments> {
+    #[must_use]
+    pub(super) fn add(&mut self, push: Moments) -> Option<Moments> {
         let agent = push.agent.as_str();
         if self.lanes.get(agent).is_some_and(|lane| lane.len() >= OF_AGENT_MAX) {
             if let Some(lane) = self.lanes.get_mut(agent) {
                 lane.retain(|push| !push.is_given_up());
             }
             if self.lanes.get(agent).is_some_and(|lane| lane.len() >= OF_AGENT_MAX) {
-                return Err(push);
+                return Some(push);
             }
         }
         if !self.lanes.contains_key(agent) {
             self.turns.push_back(agent.to_owned());
         }
         self.lanes.entry(agent.to_owned()).or_default().push_back(push);
-        Ok(())
+        None
     }
 
     /// Those for which there is room now, one of each agent after the other.
@@ -111,7 +112,7 @@ mod tests {
     fn room_is_given_to_one_agent_after_the_other() {
         let mut waiting = Waiting::default();
         for (agent, at_ms) in [("a", 1), ("a", 2), ("a", 3), ("b", 1), ("b", 2), ("c", 1)] {
-            waiting.add(of(agent, at_ms)).unwrap();
+            assert!(waiting.add(of(agent, at_ms)).is_none());
         }
         assert!(waiting.is_ahead_of("a") && !waiting.is_ahead_of("d"));
         // A share of two for each, and room for four.
@@ -128,9 +129,9 @@ mod tests {
     #[test]
     fn who_waits_for_what_all_share_is_not_overtaken() {
         let mut waiting = Waiting::default();
-        waiting.add(of("a", 1)).unwrap();
+        assert!(waiting.add(of("a", 1)).is_none());
         assert!(waiting.admit(|_| Err(Full::All)).is_empty() && waiting.is_ahead_of("b"));
-        waiting.add(of("b", 1)).unwrap();
+        assert!(waiting.add(of("b", 1)).is_none());
         assert_eq!(names(&waiting.admit(|_| Ok(Held::default()))), ["a1", "b1"]);
         assert!(!waiting.is_ahead_of("b"));
     }
@@ -139,10 +140,10 @@ mod tests {
     fn it_is_bounded_and_lets_go_of_what_is_over() {
         let mut waiting = Waiting::default();
         for at_ms in 0..OF_AGENT_MAX as i64 {
-            waiting.add(of("a", at_ms)).unwrap();
+            assert!(waiting.add(of("a", at_ms)).is_none());
         }
-        assert!(waiting.add(of("a", 99)).is_err());
-        waiting.add(of("b", 0)).unwrap();
+        assert!(waiting.add(of("a", 99)).is_some());
+        assert!(waiting.add(of("b", 0)).is_none());
         assert_eq!(waiting.extract(|push| push.at_ms < 30).len(), 31);
         assert_eq!(names(&waiting.admit(|_| Ok(Held::default()))), ["a30", "a31"]);
         assert!(waiting.turns.is_empty());

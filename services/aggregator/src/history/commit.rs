@@ -11,7 +11,7 @@ use super::damage;
 use super::hot::{End, Hot, Write};
 use super::keys::{Key, Space};
 use super::partitions::{Found, Partition, Store};
-use super::{PutError, Shared, start};
+use super::{PutError, Queued, Shared, start};
 use crate::fleet::Moment;
 
 /// Most points of one batch: what is added to the wait of the first of them is some 30 ms.
@@ -28,6 +28,9 @@ const AGAIN_AFTER_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Request {
     pub(super) writes: Vec<Write>,
     pub(super) done: oneshot::Sender<Result<(), PutError>>,
+    /// Of which connection it is, until it is answered.
+    #[expect(dead_code, reason = "it counts by being there")]
+    pub(super) of: Queued,
 }
 
 /// What the writer is asked for.

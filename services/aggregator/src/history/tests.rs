@@ -122,7 +122,12 @@ async fn long_answers_come_in_pieces() {
 async fn vital_signs_answer_by_name_and_are_not_listed() {
     let dir = tempfile::tempdir().unwrap();
     let history = open(dir.path(), rules());
-    history.record([("h.cpu", Point { ts: 1, value: 12.5 })]).unwrap().await.unwrap().unwrap();
+    history
+        .record([("h.cpu", Point { ts: 1, value: 12.5 })], &Queued::default(), false)
+        .unwrap()
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(read(&history, of("h.cpu")), [row("h.cpu", 1, 12.5)]);
     assert_eq!(read(&history, What::Puts), []);
     put(&history, &[("h.cpu", 2, 1.0)]).await.unwrap();
@@ -265,4 +270,43 @@ async fn a_partition_ends_with_its_time_though_nothing_comes() {
     assert_eq!(kinds(&history), [Kind::Sealed, Kind::Raw]);
     tend(&history, later(Duration::from_secs(7200)));
     assert_eq!(read(&history, What::Puts), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_wait_for_its_turn_does_but_not_for_ever() {
+    let (messages, mut queue) = mpsc::channel(1);
+    let telemetry = Arc::new(Telemetry::new(1).unwrap());
+    let request = || {
+        let (done, answer) = oneshot::channel();
+        (Request { writes: Vec::new(), done, of: Queued::default() }, answer)
+    };
+    let (first, _answer) = request();
+    assert!(try_put(&messages, first).is_ok() && try_put(&messages, request().0).is_err());
+    let put = |request| put_when_room(messages.clone(), request, Arc::clone(&telemetry));
+    let (late, mut waits) = request();
+    assert!(timeout(ANSWER_WITHIN / 2, put(late)).await.is_err(), "there is no room");
+    assert!(waits.try_recv().is_err());
+    // Nobody asks any more.
+    let (gone, answer) = request();
+    drop(answer);
+    timeout(ANSWER_WITHIN / 2, put(gone)).await.unwrap();
+    let (late, waits) = request();
+    put(late).await;
+    assert_eq!(waits.await.unwrap(), Err(PutError::Busy));
+    let (late, _waits) = request();
+    let (_taken, ()) = tokio::join!(queue.recv(), put(late));
+    assert!(matches!(queue.recv().await, Some(Message::Put(_))));
+}
+
+#[test]
+fn one_connection_has_a_share_of_what_waits() {
+    let of = Queued::default();
+    let is_full_for_one_more = || {
+        let _one_more = of.clone();
+        of.is_full()
+    };
+    let mut waiting = vec![of.clone(); OF_CONNECTION_MAX];
+    assert!(is_full_for_one_more() && !Queued::default().is_full());
+    waiting.pop();
+    assert!(!is_full_for_one_more());
 }

@@ -307,8 +307,8 @@ impl Session {
 
     /// Hands the vital signs of a push to the history, as measured at this time by our clock. `Err`:
     /// they cannot even wait there, which is counted.
-    fn record(&self, signs: Signs, at_ms: i64) -> Result<Option<Stored>, ()> {
-        let recorded = self.vitals.as_ref().and_then(|vitals| vitals.record(signs, at_ms.div_euclid(1000)));
+    fn record(&self, signs: Signs, at_ms: i64, stream: Stream) -> Result<Option<Stored>, ()> {
+        let recorded = self.vitals.as_ref().and_then(|vitals| vitals.record(signs, at_ms.div_euclid(1000), stream));
         recorded.transpose().map_err(|_| ())
     }
 
@@ -337,7 +337,7 @@ impl Session {
             (vitals.samples_of(&signs, &sets), signs)
         };
         let (of_vitals, signs) = self.vitals.as_mut().map(measure).unwrap_or_default();
-        let stored = self.record(signs, at_ms);
+        let stored = self.record(signs, at_ms, head.stream);
         let (shared, seat) = (&*self.shared, &self.seat);
         let stream = head.stream;
         let late = Late { shared, seat, stream, at_ms, samples, sets, was_seen, stored, of_vitals, now };
@@ -377,7 +377,7 @@ impl Session {
             let Some(outcome) = self.seat.show(head.seq, measured, sets, now) else {
                 return Err(self.displaced(samples));
             };
-            let recorded = self.record(signs, measured.at_ms);
+            let recorded = self.record(signs, measured.at_ms, Stream::Live);
             stored = recorded.inspect_err(|()| self.telemetry().history.unsynced_acks.inc()).unwrap_or_default();
             self.shown += 1;
             self.freshest_ms = measured_ms;

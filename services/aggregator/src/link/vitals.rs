@@ -18,7 +18,7 @@ use self::places::{Place, Places};
 use self::traffic::Counted;
 use crate::fleet::agent::PushedSet;
 use crate::fleet::declared::Declared;
-use crate::history::{History, Point, PutError};
+use crate::history::{History, Point, PutError, Queued};
 
 /// A vital sign.
 #[derive(Debug)]
@@ -76,12 +76,14 @@ pub(super) struct Vitals {
     /// What the counters were when they last came, live and late: the two streams speak of different
     /// times.
     before: [[Option<Counted>; COUNT]; 2],
+    /// What waits to be stored.
+    queued: Queued,
 }
 
 impl Vitals {
     pub(super) fn new(history: Arc<History>, agent: &AgentName) -> Self {
         let keys = VITALS.each_ref().map(|vital| format!("{agent}.{}", vital.name));
-        Self { history, keys, places: HashMap::new(), before: Default::default() }
+        Self { history, keys, places: HashMap::new(), before: Default::default(), queued: Queued::default() }
     }
 
     /// A set was declared.
@@ -130,13 +132,14 @@ impl Vitals {
     }
 
     /// Hands these to the history, as measured at this Unix second; `None`: there are none.
-    pub(super) fn record(&self, signs: Signs, second: i64) -> Option<Result<Stored, PutError>> {
+    pub(super) fn record(&self, signs: Signs, second: i64, stream: Stream) -> Option<Result<Stored, PutError>> {
         if signs.iter().all(Option::is_none) {
             return None;
         }
         let points = self.keys.iter().zip(signs);
         let points = points.filter_map(|(key, sign)| Some((key.as_str(), Point { ts: second, value: sign? })));
-        Some(self.history.record(points))
+        // Of late pushes few can wait, and their agent waits for them.
+        Some(self.history.record(points, &self.queued, stream == Stream::Late))
     }
 }
 

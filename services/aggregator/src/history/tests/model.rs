@@ -94,7 +94,7 @@ async fn play(steps: Vec<Step>) {
                     put(&history, &all).await.unwrap();
                 } else {
                     let all = points.iter().map(|(key, point)| (key.as_str(), *point));
-                    history.record(all).unwrap().await.unwrap().unwrap();
+                    history.record(all, &Queued::default(), false).unwrap().await.unwrap().unwrap();
                 }
                 for (key, point) in &points {
                     model.write(is_put, key, point.ts, point.value.to_bits());

@@ -51,7 +51,12 @@ async fn an_answer_is_json_whatever_was_put() {
     let rows: Vec<Row> = (0..).zip(values).map(|(ts, value)| (odd, ts, value)).collect();
     put(&history, &rows).await;
     put(&history, &[("z", i64::MIN, 1.0), ("z", i64::MAX, 2.0), ("a", -1, 3.0)]).await;
-    history.record([("h.cpu", Point { ts: 7, value: 12.5 })]).unwrap().await.unwrap().unwrap();
+    history
+        .record([("h.cpu", Point { ts: 7, value: 12.5 })], &crate::history::Queued::default(), false)
+        .unwrap()
+        .await
+        .unwrap()
+        .unwrap();
 
     let all = i64::MIN..=i64::MAX;
     assert_eq!(

@@ -130,5 +130,5 @@ fn a_set_that_failed_or_was_retired_says_nothing() {
     assert_eq!(by_name(vitals.measure(Stream::Live, &both, 0)), [("load1", 5.0)]);
     vitals.retired(2);
     let nothing = vitals.measure(Stream::Live, &both, 0);
-    assert!(vitals.record(nothing, 0).is_none());
+    assert!(vitals.record(nothing, 0, Stream::Live).is_none());
 }
