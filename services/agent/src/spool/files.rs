@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     fn folder() -> (tempfile::TempDir, Folder) {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().expect("a folder for the test");
         let folder = Folder(dir.path().to_owned());
         (dir, folder)
     }
