@@ -3,6 +3,8 @@
 //! parameters, short ones for `cargo test -p tests --test chaos`, long ones for the `chaos` program.
 //! What happens when is decided by a seed, which every failure names.
 
+pub mod attack;
+pub mod database;
 pub mod hostile;
 pub mod looks;
 pub mod oracle;

@@ -54,7 +54,8 @@ async fn nothing_is_lost_in_a_storm() {
 async fn hostile_senders_harm_nobody_else() {
     // How much slower others get is asked by the long form: other tests run beside this one.
     let time = Duration::from_secs(3);
-    let params = Hostile { sims: 3, silent: 200, time, ratio_max: None, resident_kib_max: 512 << 10 };
+    let program = env!("CARGO_BIN_EXE_chaos").into();
+    let params = Hostile { program, sims: 3, silent: 200, time, ratio_max: None, resident_kib_max: 512 << 10 };
     check(hostile(Plan::quick(1), params).await);
 }
 

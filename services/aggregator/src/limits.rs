@@ -151,7 +151,7 @@ impl Limits {
     #[must_use]
     pub fn new(caps: Caps, now: Instant) -> Self {
         Self {
-            handshakes: Arc::new(Handshakes::new(caps.handshakes)),
+            handshakes: Arc::new(Handshakes::new(caps.handshakes, caps.enforce)),
             strangers: Refusals::default(),
             link_addresses: Arc::new(Addresses::new(caps.per_address)),
             overload: Gauge::new(caps.memory),
@@ -211,6 +211,7 @@ impl Limits {
             enforced: caps.enforce,
             per_address: (self.link_addresses.most(), caps.per_address),
             handshakes: (self.handshakes.len(), caps.handshakes),
+            handshakes_waiting: self.handshakes.waiting(),
             labels: (labels, caps.labels),
             label_value: (label_value, caps.label_value_bytes),
             line: (line, caps.line_bytes),

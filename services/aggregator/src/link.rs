@@ -109,7 +109,7 @@ pub(crate) async fn accepted(tcp: TcpStream, peer: SocketAddr, shared: Arc<Share
     if !shared.access.speaks_tls() {
         return serve(tcp, peer, shared, stop).await;
     }
-    let refused = match admit::begin_handshake(&shared) {
+    let refused = match admit::begin_handshake(peer.ip(), &shared, &stop).await {
         Ok(mut place) => tokio::select! {
             entered = shared.access.enter(tcp, peer, Listener::Link, stop.clone()) => {
                 if let Some((stream, _)) = entered {
@@ -130,7 +130,7 @@ pub async fn serve<IO>(io: IO, peer: SocketAddr, shared: Arc<Shared>, stop: Stop
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let place = admit::begin_handshake(&shared);
+    let place = admit::begin_handshake(peer.ip(), &shared, &stop).await;
     serve_with(io, peer, shared, stop, place).await;
 }
 

@@ -1,11 +1,14 @@
 //! Hurts FleetGauge for as long as one likes: `cargo run -p tests --bin chaos -- --help`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use tests::chaos::Verdict;
+use tests::chaos::attack::attack;
 use tests::chaos::hostile::{Hostile, hostile};
 use tests::chaos::outage::{Outage, herd, kill9, outage, stall, storm};
 use tests::chaos::soak::soak;
@@ -32,6 +35,15 @@ struct Arguments {
     /// of stall, 50 kills, an hour of soak.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10))]
     tenths: u32,
+    /// A real Prometheus, this program, scrapes and takes remote write: what it has is judged.
+    #[arg(long, value_name = "PROGRAM")]
+    prometheus: Option<PathBuf>,
+    /// Attacks this link until it is killed, as the attackers of hostile do.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "scenarios")]
+    attack: Option<SocketAddr>,
+    /// Connections of the attack, and of hostile, that say nothing.
+    #[arg(long, default_value_t = 2000)]
+    silent: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -48,6 +60,9 @@ enum Scenario {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(link) = arguments.attack {
+        attack(link, arguments.silent).await;
+    }
     let _many_agents = lifecycle::limits::raise_open_files();
     let scenarios =
         if arguments.scenarios.is_empty() { Scenario::value_variants().to_vec() } else { arguments.scenarios.clone() };
@@ -77,6 +92,7 @@ async fn run(scenario: Scenario, seed: u64, arguments: &Arguments) -> Verdict {
     let (agents, tenths) = (arguments.agents, arguments.tenths);
     let second = Duration::from_secs(1);
     let mut plan = Plan::quick(seed);
+    plan.prometheus.clone_from(&arguments.prometheus);
     (plan.interval, plan.scrape_every) = (second, second);
     let real = (agents / 10).max(1);
     let parts = |down| Outage { sims: agents - real.min(agents), agents: real, around: 10 * second, down };
@@ -93,8 +109,9 @@ async fn run(scenario: Scenario, seed: u64, arguments: &Arguments) -> Verdict {
         Scenario::Soak => soak(plan, agents, 360 * second * tenths, Some(0.05)).await,
         Scenario::Hostile => {
             let params = Hostile {
+                program: std::env::current_exe().map_err(|error| error.to_string())?,
                 sims: agents,
-                silent: 2000,
+                silent: arguments.silent,
                 time: 10 * second * tenths,
                 ratio_max: Some(2.0),
                 resident_kib_max: 512 << 10,

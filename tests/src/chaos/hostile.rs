@@ -1,34 +1,29 @@
 //! Senders that mean harm, beside others that must not feel it.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use protocol::frame::Ping;
-use protocol::{ToAggregator, encode};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use tokio::process::Command;
 
 use super::Verdict;
+use super::attack::{FLOOD, FLOOD_COUNTERS};
 use super::world::{Plan, World};
 use crate::http;
-use crate::sim::frames::{self, Clocks};
-use crate::sim::state::{Fate, Outgoing, Tick};
+use crate::sim::state::{Fate, Tick};
 use crate::sim::{Settings, Sim};
 
-/// Counters of whoever floods, so that a push is worth something.
-const FLOOD_COUNTERS: usize = 1000;
-/// Between two attempts of an attacker that was thrown out.
-const AGAIN: Duration = Duration::from_millis(10);
 /// An agent gives up a connection on which an ack takes longer.
 const ACK_WITHIN: Duration = Duration::from_secs(3);
 /// Between two scrapes that are measured.
 const SCRAPE_PAUSE: Duration = Duration::from_millis(50);
 
 /// How many do what, and for how long.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Hostile {
+    /// The `chaos` program: it attacks when it is told to.
+    pub program: PathBuf,
     /// Those who must not feel it.
     pub sims: usize,
     /// Connections that say nothing.
@@ -57,25 +52,28 @@ struct Figures {
 /// When others lose their place or anything that was acknowledged, wait too long, or it takes too
 /// much memory.
 pub async fn hostile(plan: Plan, params: Hostile) -> Verdict {
-    let _room_for_many_connections = lifecycle::limits::raise_open_files();
     let mut world = World::start(plan).await?;
     for _ in 0..params.sims {
         world.add_sim(|_| {});
     }
+    // Who will flood behaves at first, so that the page is as long as it will be.
+    let link = world.ports().link;
+    let mut tame = Settings { counters: FLOOD_COUNTERS, ..Settings::new(FLOOD, link) };
+    tame.interval = world.plan.interval;
+    let mut tame = Sim::start(tame);
     world.all_up().await;
     let quiet = measure(&world, params.time).await?;
-    let mut attackers = JoinSet::new();
-    let link = world.ports().link;
-    attackers.spawn(again_and_again(link, flood));
-    attackers.spawn(again_and_again(link, garbage));
-    attackers.spawn(again_and_again(link, never_read));
-    for _ in 0..params.silent {
-        attackers.spawn(again_and_again(link, say_nothing));
-    }
+    tame.rest().await;
+    let mut attackers = Command::new(&params.program)
+        .args(["--attack", &link.to_string(), "--silent", &params.silent.to_string()])
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("{}: {error}", params.program.display()))?;
     let hostile = measure(&world, params.time).await?;
     let resident = world.aggregator().resident_kib().unwrap_or(u64::MAX);
     let welcomes = world.sims.iter().map(|sim| sim.seen().welcomes).max().unwrap_or(0);
-    attackers.shutdown().await;
+    attackers.kill().await.map_err(|error| format!("the attackers are gone already: {error}"))?;
     let report = world.judge().await?;
     let ratio = |of: fn(&Figures) -> Duration| of(&hostile).as_secs_f64() / of(&quiet).as_secs_f64().max(1e-6);
     let (push, scrape) = (ratio(|figures| figures.push_p99), ratio(|figures| figures.scrape_p50));
@@ -125,69 +123,4 @@ fn acks_since(sim: &Sim, since: Instant) -> Vec<Duration> {
 fn quantile(all: &mut [Duration], percent: usize) -> Duration {
     all.sort_unstable();
     all.get(all.len() * percent / 100).or(all.last()).copied().unwrap_or_default()
-}
-
-async fn again_and_again<F: Future<Output = std::io::Result<()>>>(link: SocketAddr, attack: fn(TcpStream) -> F) {
-    loop {
-        if let Ok(stream) = TcpStream::connect(link).await {
-            // It ends when the aggregator has had enough.
-            let _thrown_out = attack(stream).await;
-        }
-        tokio::time::sleep(AGAIN).await;
-    }
-}
-
-/// Pushes as fast as the line takes it, and cares for no ack.
-async fn flood(stream: TcpStream) -> std::io::Result<()> {
-    let began = Instant::now();
-    let mut settings = Settings::new("flood", stream.peer_addr()?);
-    settings.counters = FLOOD_COUNTERS;
-    let (mut read, mut write) = stream.into_split();
-    let reader = async move {
-        let mut buffer = [0; 4096];
-        while read.read(&mut buffer).await? > 0 {}
-        std::io::Result::Ok(())
-    };
-    let writer = async move {
-        let clocks = || Clocks { wall_ms: lifecycle::clock::unix_ms(), mono: began.elapsed() };
-        write.write_all(&frames::hello(&settings, 1, clocks())).await?;
-        write.write_all(&frames::declare(&settings)).await?;
-        for number in 1.. {
-            let now = clocks();
-            let tick = Tick { at_ms: now.wall_ms, mono: now.mono, fate: Fate::Open, acked_after: Duration::ZERO };
-            let outgoing = Outgoing { stream: protocol::frame::Stream::Live, seq: number, tick: number };
-            write.write_all(&frames::push(&settings, outgoing, &tick, None, now)).await?;
-        }
-        Ok(())
-    };
-    tokio::try_join!(reader, writer).map(|_| ())
-}
-
-/// Bytes that mean nothing, lines of them and no lines.
-async fn garbage(mut stream: TcpStream) -> std::io::Result<()> {
-    let mut bytes = vec![0; 64 * 1024];
-    loop {
-        bytes.fill_with(|| fastrand::u8(..));
-        stream.write_all(&bytes).await?;
-    }
-}
-
-/// Asks and asks, and reads no answer.
-async fn never_read(mut stream: TcpStream) -> std::io::Result<()> {
-    let settings = Settings::new("deaf", stream.peer_addr()?);
-    let now = Clocks { wall_ms: lifecycle::clock::unix_ms(), mono: Duration::ZERO };
-    stream.write_all(&frames::hello(&settings, 1, now)).await?;
-    let mut ping = Vec::new();
-    encode(&ToAggregator::Ping(Ping { id: 1 }), &mut ping);
-    let many = ping.repeat(1000);
-    loop {
-        stream.write_all(&many).await?;
-    }
-}
-
-/// Is there, until it is closed.
-async fn say_nothing(mut stream: TcpStream) -> std::io::Result<()> {
-    let mut buffer = [0; 64];
-    while stream.read(&mut buffer).await? > 0 {}
-    Ok(())
 }

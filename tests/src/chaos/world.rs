@@ -2,19 +2,21 @@
 //! and who takes its remote write; and at the end the judge.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
+use super::database::Database;
 use super::looks::{self, Look};
 use super::oracle::{self, Conservation};
 use super::putter::Putter;
 use super::real::{self, RealAgent};
 use crate::fault::{Cable, Schedule};
 use crate::page::Page;
-use crate::remote_write::Receiver;
 use crate::service::{self, Ports, Service};
 use crate::sim::{self, Sim};
 use crate::{http, wait};
@@ -28,10 +30,16 @@ const MAYBE_SEEN_MS: i64 = 5000;
 const HELD: Duration = Duration::from_millis(900);
 /// How long after the last measurement everything must be settled.
 const SETTLED_WITHIN: Duration = Duration::from_secs(120);
+/// Without exact mode one process after the other, each gone after less than this, may have shown all
+/// that was measured meanwhile.
+const SHORT_LIFE_MS: i64 = 10_000;
 
 /// A scrape that is not answered by then is none. It has the time at which it was asked for, where the
 /// page says none, so it must not take long.
 const SCRAPE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Where nobody listens.
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// How a world is.
 #[derive(Debug, Clone)]
@@ -44,6 +52,8 @@ pub struct Plan {
     pub scrape_every: Duration,
     /// Pages say when their values were measured.
     pub is_exact: bool,
+    /// A real Prometheus takes all of it, this program.
+    pub prometheus: Option<PathBuf>,
     /// How connections of the link are hurt.
     pub link: Schedule,
     /// How connections of put and get are hurt.
@@ -59,6 +69,7 @@ impl Plan {
             interval: Duration::from_millis(250),
             scrape_every: Duration::from_millis(250),
             is_exact: seed.is_multiple_of(2),
+            prometheus: None,
             link: Schedule::quiet(),
             line: Schedule::quiet(),
         }
@@ -78,8 +89,8 @@ pub struct World {
     pub agents: Vec<RealAgent>,
     /// Who puts.
     pub putters: Vec<Putter>,
-    /// Who takes remote write.
-    pub receiver: Receiver,
+    /// Who scrapes and takes remote write.
+    pub database: Database,
     /// The network of the agents.
     pub link: Cable,
     /// The network of who puts.
@@ -90,7 +101,8 @@ pub struct World {
     service: Option<Service>,
     ports: Ports,
     settings: Vec<(String, String)>,
-    starts: u32,
+    /// From when to when there was an aggregator; the last of them is there still.
+    lives: Vec<(i64, i64)>,
     _folder: TempDir,
 }
 
@@ -101,18 +113,22 @@ impl World {
     /// When it does not start.
     pub async fn start(plan: Plan) -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let receiver = Receiver::start().await;
+        // Nobody is there yet, but there will be.
+        let http = Cable::to(NOWHERE).await;
+        let database =
+            Database::start(plan.prometheus.as_deref(), || http.addr().to_string(), plan.is_exact, plan.scrape_every)
+                .await;
         let settings = [
             ("FLEETGAUGE_DATA_DIR", folder.path().join("data").display().to_string()),
             ("FLEETGAUGE_DISK_RESERVE", "0".to_owned()),
-            ("FLEETGAUGE_REMOTE_WRITE_URL", receiver.url()),
+            ("FLEETGAUGE_REMOTE_WRITE_URL", database.url()),
             ("FLEETGAUGE_EXACT", plan.is_exact.to_string()),
         ];
         let settings: Vec<_> = settings.map(|(name, value)| (name.to_owned(), value)).to_vec();
         let (service, ports) = service::aggregator(&settings).await?;
         let link = Cable::rough(ports.link, plan.link.clone()).await;
         let line = Cable::rough(ports.line, plan.line.clone()).await;
-        let http = Cable::to(ports.http).await;
+        http.lead_to(ports.http);
         let looks = Arc::<Mutex<Vec<Look>>>::default();
         let scraper = tokio::spawn(scrape(http.addr(), plan.scrape_every, Arc::clone(&looks)));
         Ok(Self {
@@ -121,7 +137,7 @@ impl World {
             sims: Vec::new(),
             agents: Vec::new(),
             putters: Vec::new(),
-            receiver,
+            database,
             link,
             line,
             http,
@@ -130,7 +146,7 @@ impl World {
             service: Some(service),
             ports,
             settings,
-            starts: 1,
+            lives: vec![(lifecycle::clock::unix_ms(), i64::MAX)],
             _folder: folder,
         })
     }
@@ -183,6 +199,9 @@ impl World {
             Some(service) => service.stop().await,
             None => {}
         }
+        if let Some(life) = self.lives.last_mut() {
+            life.1 = lifecycle::clock::unix_ms();
+        }
     }
 
     /// Starts it again with what it left on its disk.
@@ -194,7 +213,7 @@ impl World {
         for (cable, target) in [(&self.link, ports.link), (&self.line, ports.line), (&self.http, ports.http)] {
             cable.lead_to(target);
         }
-        self.starts += 1;
+        self.lives.push((lifecycle::clock::unix_ms(), i64::MAX));
         (self.service, self.ports) = (Some(service), ports);
         Ok(())
     }
@@ -222,6 +241,27 @@ impl World {
         wait::until("all agents are up", all_up).await;
     }
 
+    /// Waits until real agents have nothing left but what is under way. They send ten times as fast as
+    /// they measure.
+    async fn all_delivered(&self) -> Result<(), String> {
+        let since = Instant::now();
+        loop {
+            let page = self.page().await?;
+            let behind = |agent: &&RealAgent| {
+                let backlog = page.value("fleetgauge_agent_backlog_seconds", &[("instance", agent.name())]);
+                backlog.is_none_or(|seconds| seconds > 2.0 * self.plan.interval.as_secs_f64())
+            };
+            let behind: Vec<_> = self.agents.iter().filter(behind).map(RealAgent::name).collect();
+            if behind.is_empty() {
+                return Ok(());
+            }
+            if since.elapsed() > SETTLED_WITHIN {
+                return Err(self.told(format!("not rid of their backlog: {behind:?}")));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Ends all faults and measurements, and waits until nothing is open.
     ///
     /// # Errors
@@ -232,6 +272,8 @@ impl World {
         for sim in &mut self.sims {
             sim.rest().await;
         }
+        // What is in their spools when they end stays there.
+        self.all_delivered().await?;
         for agent in &mut self.agents {
             agent.rest().await;
         }
@@ -274,7 +316,7 @@ impl World {
     }
 
     async fn check(&self) -> Result<String, String> {
-        let broken = self.receiver.broken();
+        let broken = self.database.broken();
         if !broken.is_empty() {
             return Err(format!("remote write was wrong: {broken:?}"));
         }
@@ -290,20 +332,20 @@ impl World {
             late += sim.look(|state| state.ticks().iter().filter(|tick| tick.fate == sim::Fate::Late).count());
         }
         for agent in &self.agents {
-            self.check_agent(agent, &looks)?;
+            self.check_agent(agent, &looks).await?;
         }
         for putter in &self.putters {
             putter.judge(self.ports.line).await?;
         }
         let puts: usize = self.putters.iter().map(Putter::acknowledged).sum();
-        let (requests, samples) = self.receiver.counts();
         Ok(format!(
             "{} agents measured {ticks} times, {late} came late; {puts} puts; {} pages; {} connections of the link; \
-             {} starts of the aggregator; remote write took {samples} samples in {requests} requests; {balance:?}",
+             {} starts of the aggregator; {}; {balance:?}",
             self.sims.len(),
             looks.iter().filter(|look| look.is_page).count(),
             self.link.connections(),
-            self.starts,
+            self.lives.len(),
+            self.database.report(),
         ))
     }
 
@@ -330,13 +372,12 @@ impl World {
         let excused = |tick: &sim::Tick| tick.fate == sim::Fate::Live && tick.acked_after > HELD;
         oracle::history(name, &truth, &self.vitals_of(name).await?, excused).result()?;
         oracle::pages(name, &truth, seen, age_max).result()?;
-        let remote = self.receiver.samples(&[("__name__", sim::frames::COUNTER), ("instance", name), ("k", "0")]);
-        let line = looks::timeline(name, seen, &remote);
+        let line = self.database.line(name, (sim::frames::COUNTER, Some(("k", "0"))), seen).await?;
         if self.plan.is_exact {
             oracle::late(name, &truth, &line).result()?;
         }
         let gap_max = self.gap_max_ms(scrape, interval);
-        let unseen = |tick: &sim::Tick| looks::is_unseen(tick, seen, gap_max);
+        let unseen = |tick: &sim::Tick| looks::is_unseen(tick, seen, gap_max) || self.may_have_been_seen(tick);
         oracle::counter(name, &truth, &line, [interval, gap_max, age_max], unseen).result()
     }
 
@@ -345,9 +386,16 @@ impl World {
         2 * (scrape_ms + interval_ms) + if self.plan.is_exact { 0 } else { MAYBE_SEEN_MS }
     }
 
-    fn check_agent(&self, agent: &RealAgent, seen: &[Look]) -> Result<(), String> {
-        let remote = self.receiver.samples(&[("__name__", real::COUNTER), ("instance", agent.name())]);
-        let line = looks::timeline(agent.name(), seen, &remote);
+    /// Nothing of these is written: each process may have shown it, and the next one cannot know.
+    fn may_have_been_seen(&self, tick: &sim::Tick) -> bool {
+        let seen = |(from, until): &(i64, i64)| {
+            until.saturating_sub(*from) < SHORT_LIFE_MS && (*from..=until + MAYBE_SEEN_MS).contains(&tick.at_ms)
+        };
+        !self.plan.is_exact && tick.fate == sim::Fate::Late && self.lives.iter().any(seen)
+    }
+
+    async fn check_agent(&self, agent: &RealAgent, seen: &[Look]) -> Result<(), String> {
+        let line = self.database.line(agent.name(), (real::COUNTER, None), seen).await?;
         let [scrape, interval] = [self.plan.scrape_every, self.plan.interval].map(millis);
         let age_max = age_max_ms(interval);
         let gap_max = self.gap_max_ms(scrape, interval) + agent.away_ms();

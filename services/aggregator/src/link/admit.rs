@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use protocol::AgentName;
 use protocol::frame::RefuseCode;
+use protocol::{AgentName, limits};
+
+use tokio::time::timeout;
 
 use super::ended::Ended;
 use super::incumbent::Order;
@@ -12,6 +14,7 @@ use super::{Shared, moment};
 use crate::limits::Limit;
 use crate::limits::handshakes::Handshake;
 use crate::limits::overload::Level;
+use crate::stop::Stop;
 
 /// How long somebody for whom there is no room stays away, at least and at most: not all come back
 /// at one moment.
@@ -32,12 +35,18 @@ pub(super) fn away() -> Duration {
 }
 
 /// A place for a connection that has not said a whole `hello` yet.
-pub(super) fn begin_handshake(shared: &Shared) -> Result<Handshake, Ended> {
-    shared.limits.handshakes.begin(moment().instant).ok_or_else(|| {
+pub(super) async fn begin_handshake(from: IpAddr, shared: &Shared, stop: &Stop) -> Result<Handshake, Ended> {
+    let mut stop = stop.clone();
+    let place = timeout(limits::HELLO_WITHIN, shared.limits.handshakes.begin(from));
+    let place = tokio::select! {
+        place = place => place,
+        () = stop.requested() => return Err(Ended::Stopping),
+    };
+    place.map_err(|_| {
         shared.telemetry.limits.exceeded(Limit::Handshakes);
         let most = shared.limits.caps.handshakes;
         let reason = format!(
-            "{most} connections have just come and said no hello yet, FLEETGAUGE_MAX_HANDSHAKES of the aggregator allows no more"
+            "too many connections that said no hello come before this one, {most} are allowed at one time and a quarter of them from one address, FLEETGAUGE_MAX_HANDSHAKES of the aggregator"
         );
         Ended::refused(RefuseCode::Overloaded, reason).retry_after(between((Duration::from_millis(250), AWAY.0)))
     })

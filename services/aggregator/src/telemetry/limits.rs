@@ -38,6 +38,12 @@ pub(super) const HANDSHAKES: Metric = metric(
 );
 pub(super) const HANDSHAKES_LIMIT: Metric =
     metric("fleetgauge_link_handshakes_limit", "gauge", &[], "Most of them, FLEETGAUGE_MAX_HANDSHAKES.");
+pub(super) const HANDSHAKES_WAITING: Metric = metric(
+    "fleetgauge_link_handshakes_waiting",
+    "gauge",
+    &[],
+    "Connections of the link that wait for one of these places; an address has a quarter of them.",
+);
 pub(super) const LABELS: Metric = metric(
     "fleetgauge_series_labels_max",
     "gauge",
@@ -101,6 +107,8 @@ pub struct Readings {
     pub per_address: (usize, usize),
     /// Connections without a whole `hello`, and the most allowed.
     pub handshakes: (usize, usize),
+    /// Connections that wait until they are one of those.
+    pub handshakes_waiting: usize,
     /// The most labels so far, and the most allowed.
     pub labels: (usize, usize),
     /// The longest value of a label so far, and the longest allowed.
@@ -121,6 +129,7 @@ pub struct Limits {
     exceeded: IntCounterVec,
     enforced: IntGauge,
     pairs: [[IntGauge; 2]; 6],
+    handshakes_waiting: IntGauge,
     welcomes: IntCounter,
     welcomes_limit: IntGauge,
     overload: IntGauge,
@@ -150,6 +159,7 @@ impl Limits {
                 pair(&LINE, &LINE_LIMIT)?,
                 pair(&MEMORY, &MEMORY_LIMIT)?,
             ],
+            handshakes_waiting: make.gauge(&HANDSHAKES_WAITING)?,
             welcomes: make.counter(&WELCOMES)?,
             welcomes_limit: make.gauge(&WELCOMES_LIMIT)?,
             overload: make.gauge(&OVERLOAD)?,
@@ -193,6 +203,7 @@ impl Limits {
             now.set(level(reading.0));
             limit.set(level(reading.1));
         }
+        self.handshakes_waiting.set(level(readings.handshakes_waiting));
         self.enforced.set(i64::from(readings.enforced));
         self.welcomes_limit.set(level(readings.welcomes_max));
         self.overload.set(level(readings.overload));

@@ -370,6 +370,7 @@ pub const TABLE: &[&Metric] = &[
     &limits::PER_ADDRESS_LIMIT,
     &limits::HANDSHAKES,
     &limits::HANDSHAKES_LIMIT,
+    &limits::HANDSHAKES_WAITING,
     &limits::LABELS,
     &limits::LABELS_LIMIT,
     &limits::LABEL_VALUE,

@@ -136,21 +136,32 @@ async fn who_sends_too_much_is_held_back_and_in_the_end_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn silent_connections_make_room_for_agents() {
-    let inside = Inside::limited(|caps| caps.handshakes = 2);
+    // One address has two of them.
+    let inside = Inside::limited(|caps| caps.handshakes = 8);
     let (silent, other) = (inside.connect(), inside.connect());
     tokio::task::yield_now().await;
-    // They have just come; so this one is sent away, for a moment.
+    // They have just come; so this one waits for a moment.
+    let began = Instant::now();
+    let _welcomed = inside.agent("a", "s", 1).await;
+    let waited = began.elapsed();
+    assert!((500..510).contains(&waited.as_millis()), "{waited:?}");
+    silent.expect_refusal("too_slow").await;
+    assert_eq!(inside.shared.limits.handshakes.len(), 1, "the other one's");
+    assert_eq!(inside.exceeded("handshakes"), 1.0);
+    other.expect_refusal("too_slow").await;
+    assert!(inside.shared.limits.handshakes.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_after_too_many_silent_ones_is_told_to_come_later() {
+    let inside = Inside::limited(|caps| caps.handshakes = 4);
+    // Each of them has the only place of this address for half a second.
+    let _silent: Vec<_> = (0..20).map(|_| inside.connect()).collect();
+    tokio::task::yield_now().await;
     let mut agent = inside.connect();
     let heard = agent.hear().await;
     assert_eq!(heard["refuse"]["code"], "overloaded", "{heard}");
     assert!((250..5000).contains(&heard["refuse"]["retry_after_ms"].as_u64().unwrap()), "{heard}");
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let _welcomed = inside.agent("a", "s", 1).await;
-    silent.expect_refusal("too_slow").await;
-    assert_eq!(inside.shared.limits.handshakes.len(), 1, "the other one's");
-    assert_eq!(inside.exceeded("handshakes"), 2.0);
-    other.expect_refusal("too_slow").await;
-    assert!(inside.shared.limits.handshakes.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

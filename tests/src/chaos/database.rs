@@ -1,0 +1,133 @@
+//! What somebody has in the end who scraped the page and took remote write: a real Prometheus, or the
+//! looks and the receiver of this suite, which say the same.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::looks::{self, Look};
+use crate::prometheus::Prometheus;
+use crate::remote_write::Receiver;
+
+/// What `increase()` may be off by over minutes, and over less: it extrapolates by up to an interval at
+/// each end.
+const OFF_MAX: (f64, f64) = (0.01, 0.05);
+const MINUTES_MS: i64 = 300_000;
+
+/// One of the two.
+#[derive(Debug)]
+pub enum Database {
+    /// This suite's own.
+    Own(Receiver),
+    /// A real one.
+    Prometheus(Prometheus),
+}
+
+impl Database {
+    /// The real one where `program` is given, as compose.yaml configures it; it scrapes this target.
+    pub async fn start(program: Option<&Path>, target: impl Fn() -> String, is_exact: bool, every: Duration) -> Self {
+        let Some(program) = program else { return Self::Own(Receiver::start().await) };
+        let scrape = format!(
+            "  - job_name: fleetgauge\n    honor_labels: true\n    track_timestamps_staleness: {is_exact}\n    \
+             scrape_interval: {every}ms\n    scrape_timeout: {every}ms\n    static_configs:\n      - targets: [\"{target}\"]\n",
+            every = every.as_millis(),
+            target = target(),
+        );
+        Self::Prometheus(Prometheus::receiver(program, &scrape, "30m").await)
+    }
+
+    /// Where it takes remote write.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match self {
+            Self::Own(receiver) => receiver.url(),
+            Self::Prometheus(prometheus) => format!("http://{}/api/v1/write", prometheus.addr()),
+        }
+    }
+
+    /// What was wrong with the remote write that it got, as far as it tells.
+    #[must_use]
+    pub fn broken(&self) -> Vec<String> {
+        match self {
+            Self::Own(receiver) => receiver.broken(),
+            Self::Prometheus(_) => Vec::new(),
+        }
+    }
+
+    /// What it took by remote write, in words.
+    #[must_use]
+    pub fn report(&self) -> String {
+        match self {
+            Self::Own(receiver) => {
+                let (requests, samples) = receiver.counts();
+                format!("remote write took {samples} samples in {requests} requests")
+            }
+            Self::Prometheus(_) => "a real Prometheus took all of it".to_owned(),
+        }
+    }
+
+    /// A series that this agent has, by Unix millisecond.
+    ///
+    /// # Errors
+    /// When a real one says that it has another, or that it grew by something else than its values say.
+    pub async fn line(
+        &self,
+        agent: &str,
+        (family, label): (&str, Option<(&str, &str)>),
+        seen: &[Look],
+    ) -> Result<BTreeMap<i64, f64>, String> {
+        let prometheus = match self {
+            Self::Own(receiver) => {
+                let labels: Vec<_> = [("__name__", family), ("instance", agent)].into_iter().chain(label).collect();
+                return Ok(looks::timeline(agent, seen, &receiver.samples(&labels)));
+            }
+            Self::Prometheus(prometheus) => prometheus,
+        };
+        let label = label.map(|(name, value)| format!(",{name}=\"{value}\"")).unwrap_or_default();
+        let series = format!("{family}{{instance=\"{agent}\"{label}}}");
+        let line = raw(prometheus, &series).await?;
+        check_functions(prometheus, &series, &line).await?;
+        Ok(line)
+    }
+}
+
+async fn raw(prometheus: &Prometheus, series: &str) -> Result<BTreeMap<i64, f64>, String> {
+    let data = prometheus.raw(&format!("{series}[2h]")).await.map_err(|error| error.to_string())?;
+    let found = data.pointer("/result").and_then(Value::as_array).cloned().unwrap_or_default();
+    let [one] = found.as_slice() else { return Err(format!("{series} are {} series", found.len())) };
+    let pairs = one.pointer("/values").and_then(Value::as_array).cloned().unwrap_or_default();
+    let pair = |pair: &Value| {
+        let value = pair.get(1)?.as_str()?.parse().ok()?;
+        #[expect(clippy::cast_possible_truncation, reason = "a time in milliseconds")]
+        let at_ms = (pair.get(0)?.as_f64()? * 1000.0).round() as i64;
+        Some((at_ms, value))
+    };
+    pairs.iter().map(|one| pair(one).ok_or_else(|| format!("{series}: {one}"))).collect()
+}
+
+/// Over the whole range there is no reset, and it grew by what lies between the first and the last.
+async fn check_functions(prometheus: &Prometheus, series: &str, line: &BTreeMap<i64, f64>) -> Result<(), String> {
+    let (Some((first, least)), Some((last, most))) = (line.first_key_value(), line.last_key_value()) else {
+        return Err(format!("{series} has nothing"));
+    };
+    let range = last - first;
+    #[expect(clippy::cast_precision_loss, reason = "a time in milliseconds")]
+    let seconds = *last as f64 / 1000.0;
+    let ask = async |function: &str| {
+        let found = prometheus.query(&format!("{function}({series}[{range}ms] @ {seconds:.3})")).await;
+        let found = found.map_err(|error| error.to_string())?;
+        found.first().map(|one| one.value).ok_or_else(|| format!("{function}({series}) is nothing"))
+    };
+    let (resets, increase) = (ask("resets").await?, ask("increase").await?);
+    let off_max = if range >= MINUTES_MS { OFF_MAX.0 } else { OFF_MAX.1 };
+    let off = increase / (most - least) - 1.0;
+    match resets == 0.0 && off.abs() <= off_max {
+        true => Ok(()),
+        false => Err(format!(
+            "{series}: {resets} resets, an increase of {increase} where the values grew by {}",
+            most - least
+        )),
+    }
+}
