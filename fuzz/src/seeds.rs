@@ -59,6 +59,14 @@ fn write() -> io::Result<()> {
     let sealed = corpus.join("sealed_file");
     fs::create_dir_all(&sealed)?;
     aggregator::history::fuzzing::write_sealed(&sealed.join("whole"))?;
+    let pushes = agent::spool::fuzzing::pushes();
+    one(&corpus, "spool", &[&[0], pushes.as_slice()].concat())?;
+    one(&corpus, "spool", b"1\x01\x01\n\x02\x01")?;
+    one(&corpus, "spool", b"2late 2\nsession a\nlost full 3\nboot 0000000000000001 5 1700000000000\n")?;
+    one(&corpus, "spool", b"3id a\nincarnation 7\nhost 00000001\n")?;
+    let token = "[[token]]\nname = \"a\"\ntoken = \"0123456789abcdef0123456789abcdef\"\nscopes = [\"push\", \"read\"]\nagents = [\"web-*\"]\nexpires = 2027-01-31\n";
+    each(&corpus, "tokens_file", &[token.into(), "we?-*\nweb-1".into()])?;
+    each(&corpus, "remote_write_labels", &["x{a=\"q\\\"b\",le=\"1e3\"} ".into(), "a\0\"\\\0\n".into()])?;
     for target in ["journal", "inventory"] {
         one(&corpus, target, &[0; 64])?;
     }

@@ -9,6 +9,8 @@ mod bytes;
 mod disk;
 mod entry;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod keeper;
 mod notes;
 mod record;

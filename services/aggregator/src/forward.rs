@@ -8,6 +8,8 @@
 
 mod batch;
 mod client;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod labels;
 mod ledger;
 mod proto;

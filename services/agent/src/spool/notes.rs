@@ -98,7 +98,7 @@ fn number(word: &str) -> Option<u64> {
     word.parse().ok().filter(|number| *number <= NUMBER_MAX)
 }
 
-fn sealed(mut text: String) -> String {
+pub(super) fn sealed(mut text: String) -> String {
     let sum = crc32fast::hash(text.as_bytes());
     let _infallible = writeln!(text, "sum {sum:08x}");
     text
