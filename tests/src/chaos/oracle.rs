@@ -140,7 +140,7 @@ pub fn counter(
             faults.add(|| format!("{name}: {value} at {at}, which is of {tick:?}"));
         }
     }
-    let acknowledged = |tick: &&Tick| tick.fate != Fate::Open;
+    let acknowledged = |tick: &&Tick| tick.fate != Fate::Open && !unseen(tick);
     let (first, last) = (truth.iter().find(acknowledged), truth.iter().rfind(acknowledged));
     let (Some(first), Some(last)) = (first, last) else { return faults };
     let (Some((begins, _)), Some((ends, _))) = (line.first_key_value(), line.last_key_value()) else {
@@ -201,7 +201,7 @@ pub fn longest_wait(sim: &crate::sim::Sim, since: std::time::Instant) -> Duratio
 }
 
 /// The counters of where samples went, of one aggregator process.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Conservation {
     /// Came in whole pushes.
     pub received: f64,
@@ -213,8 +213,8 @@ pub struct Conservation {
     pub forwarded: f64,
     /// Were safe already.
     pub duplicate: f64,
-    /// Were dropped, for any reason.
-    pub dropped: f64,
+    /// Were dropped, by reason.
+    pub dropped: BTreeMap<String, f64>,
     /// Have no answer yet.
     pub pending: f64,
 }
@@ -236,7 +236,11 @@ impl Conservation {
             stored: sum("fleetgauge_samples_stored_total")?,
             forwarded: sum("fleetgauge_samples_forwarded_total")?,
             duplicate: sum("fleetgauge_samples_duplicate_total")?,
-            dropped: all("fleetgauge_samples_dropped_total"),
+            dropped: page
+                .of("fleetgauge_samples_dropped_total")
+                .filter(|sample| sample.value > 0.0)
+                .map(|sample| (sample.label("reason").to_owned(), sample.value))
+                .collect(),
             pending: sum("fleetgauge_samples_pending")?,
         })
     }
@@ -246,7 +250,7 @@ impl Conservation {
     /// # Errors
     /// When one is not, or something still waits.
     pub fn check(&self) -> Result<(), String> {
-        let found = self.visible + self.stored + self.forwarded + self.duplicate + self.dropped;
+        let found = self.visible + self.stored + self.forwarded + self.duplicate + self.dropped.values().sum::<f64>();
         match self.received == found && self.pending == 0.0 {
             true => Ok(()),
             false => Err(format!("{} samples are unaccounted for at rest: {self:?}", self.received - found)),
