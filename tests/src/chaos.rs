@@ -6,6 +6,7 @@
 pub mod attack;
 pub mod database;
 pub mod hostile;
+mod judge;
 pub mod looks;
 pub mod oracle;
 pub mod outage;

@@ -99,6 +99,8 @@ pub struct Outbox {
     waiting: Arc<Mutex<Waiting>>,
     rules: Rules,
     telemetry: Arc<Telemetry>,
+    /// The wall clock, Unix ms.
+    clock: fn() -> i64,
 }
 
 impl Forwarder {
@@ -118,6 +120,7 @@ impl Forwarder {
             waiting: Arc::clone(&waiting),
             rules: rules.clone(),
             telemetry: Arc::clone(&telemetry),
+            clock: lifecycle::clock::unix_ms,
         };
         Ok((Self { messages: sender, ledger, waiting, rules, telemetry }, outbox))
     }
@@ -253,7 +256,7 @@ impl Outbox {
 
     fn oldest_ms(&self) -> i64 {
         let window_ms = i64::try_from(self.rules.window.as_millis()).unwrap_or(i64::MAX);
-        moment().wall_ms.saturating_sub(window_ms)
+        (self.clock)().saturating_sub(window_ms)
     }
 
     /// The next request, without what nobody wants and what is too old by now.

@@ -27,6 +27,8 @@ use self::handshakes::Handshakes;
 use self::overload::{Gauge, Level};
 use self::refusals::Refusals;
 use self::senders::Senders;
+use tokio::sync::Semaphore;
+
 use crate::fleet::Moment;
 use crate::link::Shared;
 use crate::telemetry::Readings;
@@ -104,6 +106,8 @@ pub struct Caps {
     pub per_address: usize,
     /// Most connections that have not said a whole `hello`.
     pub handshakes: usize,
+    /// Most connections without a `hello` that wait for a place, or are sent away slowly.
+    pub patience: usize,
     /// Agents let in each second.
     pub welcomes_per_second: u32,
     /// Memory of this process, in bytes; `None`: no limit.
@@ -121,6 +125,7 @@ impl Default for Caps {
             label_value_bytes: LABEL_VALUE_BYTES_MAX,
             per_address: usize::MAX,
             handshakes: 1 << 20,
+            patience: 1 << 20,
             welcomes_per_second: 1_000_000,
             memory: None,
         }
@@ -134,6 +139,8 @@ pub struct Limits {
     pub caps: Caps,
     /// Connections that have not said a whole `hello`.
     pub handshakes: Arc<Handshakes>,
+    /// For newcomers that have to wait, and for those that are sent away slowly.
+    pub patience: Semaphore,
     /// Who was refused lately, of those who have no name here.
     pub strangers: Refusals,
     /// Connections of the link, by address.
@@ -152,6 +159,7 @@ impl Limits {
     pub fn new(caps: Caps, now: Instant) -> Self {
         Self {
             handshakes: Arc::new(Handshakes::new(caps.handshakes, caps.enforce)),
+            patience: Semaphore::new(caps.patience),
             strangers: Refusals::default(),
             link_addresses: Arc::new(Addresses::new(caps.per_address)),
             overload: Gauge::new(caps.memory),
@@ -211,7 +219,7 @@ impl Limits {
             enforced: caps.enforce,
             per_address: (self.link_addresses.most(), caps.per_address),
             handshakes: (self.handshakes.len(), caps.handshakes),
-            handshakes_waiting: self.handshakes.waiting(),
+            handshakes_of_one: self.handshakes.of_one_address(),
             labels: (labels, caps.labels),
             label_value: (label_value, caps.label_value_bytes),
             line: (line, caps.line_bytes),

@@ -150,13 +150,19 @@ where
         Ok((session, interval, pass)) => {
             greeted_by = Some(session.agent().clone());
             let acks = Acks::new(shared.telemetry.history.unsynced_acks.clone());
-            converse(&mut wire, session, acks, interval, inbox, pass, stop).await
+            converse(&mut wire, session, acks, interval, inbox, pass, stop.clone()).await
         }
         Err(ended) => ended,
     };
+    let is_stranger = greeted_by.is_none() && claimed.is_none();
     note_end(&ended, peer, &shared, greeted_by, claimed);
     if let Some(last_word) = ended.last_word() {
-        wire.say_and_close(&last_word).await;
+        if is_stranger {
+            wire.say_and_dawdle(&last_word, stop).await;
+        } else {
+            wire.queue(&last_word);
+        }
+        wire.close().await;
     }
 }
 

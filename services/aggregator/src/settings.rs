@@ -143,6 +143,8 @@ fn caps(settings: &lifecycle::Settings) -> Result<Caps, SettingsError> {
         bytes.ok_or_else(|| settings.bad(name, &format!("accepted: {accepted}")))
     };
     let rate = most("FLEETGAUGE_MAX_BYTES_PER_SECOND", limits::LINE_BYTES_MAX, 1 << 40, "64KiB to 1TiB")?;
+    let handshakes = count(settings, "FLEETGAUGE_MAX_HANDSHAKES", 1_000_000)?;
+    let connections = count(settings, "FLEETGAUGE_MAX_CONNECTIONS", 1_000_000)?;
     let welcomes = count(settings, "FLEETGAUGE_MAX_WELCOMES", 1_000_000)?;
     Ok(Caps {
         enforce: settings.one_of("FLEETGAUGE_LIMITS", &["enforce", "count"])? == "enforce",
@@ -151,7 +153,9 @@ fn caps(settings: &lifecycle::Settings) -> Result<Caps, SettingsError> {
         labels: count(settings, "FLEETGAUGE_MAX_LABELS", limits::SERIES_LABELS_MAX)?,
         label_value_bytes: most("FLEETGAUGE_MAX_LABEL_VALUE", 1, limits::LABEL_VALUE_BYTES_MAX, "1B to 1KiB")?,
         per_address: count(settings, "FLEETGAUGE_MAX_CONNECTIONS_PER_ADDRESS", 1_000_000)?,
-        handshakes: count(settings, "FLEETGAUGE_MAX_HANDSHAKES", 1_000_000)?,
+        handshakes,
+        // Twice as many, but never so many that nobody else gets a connection.
+        patience: (2 * handshakes).min(connections / 4).max(1),
         welcomes_per_second: u32::try_from(welcomes).unwrap_or(u32::MAX),
         memory: memory(settings)?,
     })

@@ -1,7 +1,7 @@
 //! An aggregator that is a process, the cables to it, who pushes and puts through them, who scrapes,
-//! and who takes its remote write; and at the end the judge.
+//! and who takes its remote write. What is said of all that in the end stands in [`super::judge`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,10 +11,9 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::database::Database;
-use super::looks::{self, Look};
-use super::oracle::{self, Conservation};
+use super::looks::Look;
 use super::putter::Putter;
-use super::real::{self, RealAgent};
+use super::real::RealAgent;
 use crate::fault::{Cable, Schedule};
 use crate::page::Page;
 use crate::service::{self, Ports, Service};
@@ -22,17 +21,9 @@ use crate::sim::{self, Sim};
 use crate::{http, wait};
 
 /// Looks at the page that are kept: a run that takes more of them cannot be judged.
-const LOOKS_MAX: usize = 20_000;
-/// Without exact mode nothing is written that a scrape may have seen: up to 3 s after the last sign of a
-/// process that was killed, and a second around every time on the page.
-const MAYBE_SEEN_MS: i64 = 5000;
-/// Less than the second for which an ack waits for the sync of its vital signs.
-const HELD: Duration = Duration::from_millis(900);
+pub(super) const LOOKS_MAX: usize = 20_000;
 /// How long after the last measurement everything must be settled.
 const SETTLED_WITHIN: Duration = Duration::from_secs(120);
-/// Without exact mode one process after the other, each gone after less than this, may have shown all
-/// that was measured meanwhile.
-const SHORT_LIFE_MS: i64 = 10_000;
 
 /// A scrape that is not answered by then is none. It has the time at which it was asked for, where the
 /// page says none, so it must not take long.
@@ -96,13 +87,13 @@ pub struct World {
     /// The network of who puts.
     pub line: Cable,
     http: Cable,
-    looks: Arc<Mutex<Vec<Look>>>,
-    scraper: JoinHandle<()>,
+    pub(super) looks: Arc<Mutex<Vec<Look>>>,
+    pub(super) scraper: JoinHandle<()>,
     service: Option<Service>,
     ports: Ports,
     settings: Vec<(String, String)>,
     /// From when to when there was an aggregator; the last of them is there still.
-    lives: Vec<(i64, i64)>,
+    pub(super) lives: Vec<(i64, i64)>,
     _folder: TempDir,
 }
 
@@ -295,132 +286,17 @@ impl World {
         Err(self.told(format!("{} agents are not rid of what they measured: {open:?}", open.len())))
     }
 
-    /// Settles everything and holds all that was acknowledged against what is there.
-    ///
-    /// # Errors
-    /// What was lost, invented, frozen, torn, or is not accounted for.
-    pub async fn judge(&mut self) -> Result<String, String> {
-        self.settle().await?;
-        match self.check().await {
-            Ok(report) => Ok(report),
-            Err(error) => Err(self.told(error)),
-        }
-    }
-
     /// What is wrong, with all that helps to find out why.
-    fn told(&self, error: String) -> String {
+    pub(super) fn told(&self, error: String) -> String {
         let Plan { seed, is_exact, .. } = self.plan;
         let log = self.service.as_ref().map(Service::last_words).unwrap_or_default();
         let (link, line) = (self.link.schedule(), self.line.schedule());
         format!("seed {seed}, exact {is_exact}: {error}\nlink: {link}\nline: {line}\nthe aggregator said:\n{log}")
     }
-
-    async fn check(&self) -> Result<String, String> {
-        let broken = self.database.broken();
-        if !broken.is_empty() {
-            return Err(format!("remote write was wrong: {broken:?}"));
-        }
-        if self.scraper.is_finished() {
-            return Err(format!("more than {LOOKS_MAX} pages: scrape less often"));
-        }
-        let balance = self.at_rest().await?;
-        let looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (mut ticks, mut late) = (0, 0);
-        for sim in &self.sims {
-            self.check_sim(sim, &looks).await?;
-            ticks += sim.look(|state| state.ticks().len());
-            late += sim.look(|state| state.ticks().iter().filter(|tick| tick.fate == sim::Fate::Late).count());
-        }
-        for agent in &self.agents {
-            self.check_agent(agent, &looks).await?;
-        }
-        for putter in &self.putters {
-            putter.judge(self.ports.line).await?;
-        }
-        let puts: usize = self.putters.iter().map(Putter::acknowledged).sum();
-        Ok(format!(
-            "{} agents measured {ticks} times, {late} came late; {puts} puts; {} pages; {} connections of the link; \
-             {} starts of the aggregator; {}; {balance:?}",
-            self.sims.len(),
-            looks.iter().filter(|look| look.is_page).count(),
-            self.link.connections(),
-            self.lives.len(),
-            self.database.report(),
-        ))
-    }
-
-    /// Waits until every sample is somewhere.
-    async fn at_rest(&self) -> Result<Conservation, String> {
-        let mut last = Err("not looked".to_owned());
-        for _ in 0..100 {
-            let balance = Conservation::of(&self.page().await?)?;
-            last = balance.check().map(|()| balance);
-            if last.is_ok() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        last
-    }
-
-    async fn check_sim(&self, sim: &Sim, seen: &[Look]) -> Result<(), String> {
-        let truth = sim.look(|state| state.ticks().to_vec());
-        let name = sim.name();
-        let [scrape, interval] = [self.plan.scrape_every, sim.settings().interval].map(millis);
-        let age_max = age_max_ms(interval);
-        // An ack is held for a second at most; one that came after that may be one without a sync.
-        let excused = |tick: &sim::Tick| tick.fate == sim::Fate::Live && tick.acked_after > HELD;
-        oracle::history(name, &truth, &self.vitals_of(name).await?, excused).result()?;
-        oracle::pages(name, &truth, seen, age_max).result()?;
-        let line = self.database.line(name, (sim::frames::COUNTER, Some(("k", "0"))), seen).await?;
-        if self.plan.is_exact {
-            oracle::late(name, &truth, &line).result()?;
-        }
-        let gap_max = self.gap_max_ms(scrape, interval);
-        let unseen = |tick: &sim::Tick| looks::is_unseen(tick, seen, gap_max) || self.may_have_been_seen(tick);
-        oracle::counter(name, &truth, &line, [interval, gap_max, age_max], unseen).result()
-    }
-
-    /// Two scrapes and two measurements, one of each at the worst time.
-    fn gap_max_ms(&self, scrape_ms: i64, interval_ms: i64) -> i64 {
-        2 * (scrape_ms + interval_ms) + if self.plan.is_exact { 0 } else { MAYBE_SEEN_MS }
-    }
-
-    /// Nothing of these is written: each process may have shown it, and the next one cannot know.
-    fn may_have_been_seen(&self, tick: &sim::Tick) -> bool {
-        let seen = |(from, until): &(i64, i64)| {
-            until.saturating_sub(*from) < SHORT_LIFE_MS && (*from..=until + MAYBE_SEEN_MS).contains(&tick.at_ms)
-        };
-        !self.plan.is_exact && tick.fate == sim::Fate::Late && self.lives.iter().any(seen)
-    }
-
-    async fn check_agent(&self, agent: &RealAgent, seen: &[Look]) -> Result<(), String> {
-        let line = self.database.line(agent.name(), (real::COUNTER, None), seen).await?;
-        let [scrape, interval] = [self.plan.scrape_every, self.plan.interval].map(millis);
-        let age_max = age_max_ms(interval);
-        let gap_max = self.gap_max_ms(scrape, interval) + agent.away_ms();
-        oracle::written(agent.name(), &line, seen, gap_max, age_max).result()
-    }
-
-    /// The points of an agent's vital sign.
-    async fn vitals_of(&self, agent: &str) -> Result<BTreeMap<i64, f64>, String> {
-        let path = format!("/api/v1/history?key={agent}.load1");
-        let reply = http::get(self.ports.http, &path, &[]).await.map_err(|error| error.to_string())?;
-        let answer = reply.json().map_err(|error| format!("{path}: {error}"))?;
-        let points = answer.pointer("/series/0/points").cloned().unwrap_or_else(|| serde_json::Value::Array(vec![]));
-        let points: Vec<(i64, f64)> = serde_json::from_value(points).map_err(|error| format!("{path}: {error}"))?;
-        Ok(points.into_iter().collect())
-    }
 }
 
-fn millis(time: Duration) -> i64 {
+pub(super) fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// How old anything on a page may be: silence of three intervals, at least 3 s, and a grace of one,
-/// at most 5 s.
-fn age_max_ms(interval_ms: i64) -> i64 {
-    (3 * interval_ms).max(3000) + interval_ms.min(5000)
 }
 
 impl Drop for World {

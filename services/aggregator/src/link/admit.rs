@@ -3,10 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use protocol::AgentName;
 use protocol::frame::RefuseCode;
-use protocol::{AgentName, limits};
-
-use tokio::time::timeout;
 
 use super::ended::Ended;
 use super::incumbent::Order;
@@ -25,6 +23,10 @@ const AWAY_FROM_MEMORY: (Duration, Duration) = (Duration::from_secs(10), Duratio
 /// a set that changes stands there twice for a moment.
 const SPARE_SERIES: usize = 256;
 
+/// How often a newcomer looks for a place, and how many times.
+const PLACE_TRY_EVERY: Duration = Duration::from_millis(100);
+const PLACE_TRIES: usize = 6;
+
 fn between((least, most): (Duration, Duration)) -> Duration {
     least + (most - least).mul_f64(fastrand::f64())
 }
@@ -34,19 +36,33 @@ pub(super) fn away() -> Duration {
     between(AWAY)
 }
 
-/// A place for a connection that has not said a whole `hello` yet.
+/// A place for a connection that has not said a whole `hello` yet. Where all are taken it waits for a
+/// moment: agents say `hello` at once, and make room.
 pub(super) async fn begin_handshake(from: IpAddr, shared: &Shared, stop: &Stop) -> Result<Handshake, Ended> {
-    let mut stop = stop.clone();
-    let place = timeout(limits::HELLO_WITHIN, shared.limits.handshakes.begin(from));
-    let place = tokio::select! {
-        place = place => place,
-        () = stop.requested() => return Err(Ended::Stopping),
-    };
-    place.map_err(|_| {
+    let begin = || shared.limits.handshakes.begin(from, moment().instant);
+    let mut place = begin();
+    if place.is_none()
+        && let Ok(_patience) = shared.limits.patience.try_acquire()
+    {
+        let mut stop = stop.clone();
+        for _ in 0..PLACE_TRIES {
+            tokio::select! {
+                () = tokio::time::sleep(PLACE_TRY_EVERY) => {}
+                () = stop.requested() => return Err(Ended::Stopping),
+            }
+            place = begin();
+            if place.is_some() {
+                break;
+            }
+        }
+    }
+    if place.as_ref().is_none_or(|place| place.is_over) {
         shared.telemetry.limits.exceeded(Limit::Handshakes);
+    }
+    place.ok_or_else(|| {
         let most = shared.limits.caps.handshakes;
         let reason = format!(
-            "too many connections that said no hello come before this one, {most} are allowed at one time and a quarter of them from one address, FLEETGAUGE_MAX_HANDSHAKES of the aggregator"
+            "{most} connections have just come and said no hello yet, or a quarter of that from this address; FLEETGAUGE_MAX_HANDSHAKES of the aggregator allows no more"
         );
         Ended::refused(RefuseCode::Overloaded, reason).retry_after(between((Duration::from_millis(250), AWAY.0)))
     })

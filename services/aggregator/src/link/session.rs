@@ -1,22 +1,22 @@
 //! What an agent's frames mean: a state machine without I/O. Frames and moments go in, answers
 //! and changes of the fleet come out.
 
+mod declaring;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::declare::check_declare;
-use protocol::frame::{Ack, Acked, Declare, Hello, Push, RefuseCode, Retire, Stream};
+use protocol::frame::{Ack, Acked, Hello, Push, RefuseCode, Stream};
 use protocol::{AgentName, ToAgent, ToAggregator, cost, limits};
 
 use super::Shared;
 use super::acks::Answer;
-use super::admit::{self, short_of_memory};
+use super::admit;
 use super::assembly::{HalfDeclared, HalfPush, PushAndSets};
 use super::duplicates::Declarations;
 use super::ended::Ended;
 use super::late::{self, Late, Unsafe};
-use super::quotas;
 use super::sets::Sets;
 use super::vitals::{Signs, Stored, Vitals};
 use crate::fleet::Moment;
@@ -26,8 +26,6 @@ use crate::fleet::dropped::Dropped;
 use crate::fleet::room::Share;
 use crate::fleet::seat::Seat;
 use crate::forward::Which;
-use crate::limits::Limit;
-use crate::limits::overload::Level;
 use crate::telemetry::Telemetry;
 
 /// Most families of a connection whose clashes are logged.
@@ -160,103 +158,6 @@ impl Session {
         }
     }
 
-    fn declare(&mut self, line: &Declare) -> Result<(), Ended> {
-        check_declare(line)?;
-        quotas::check_labels(&self.shared, &self.seat, line)?;
-        if self.declaring.is_none() {
-            self.begin_set(line)?;
-        }
-        let Some(half) = &mut self.declaring else { return Ok(()) };
-        let before = half.len();
-        // Room is taken before it is filled, and for what has come, not for what was promised.
-        let cost = half.cost(line);
-        let granted = self.granted;
-        let most = limits::text_bytes_max(granted);
-        if self.text.held() + cost > most {
-            quotas::exceeded(&self.shared, &self.seat, Limit::Series);
-            let reason =
-                format!("the declared names and labels take more than the {most} bytes that go with {granted} series");
-            return Err(Ended::refused(RefuseCode::Limit, reason));
-        }
-        if !self.text.resize(self.text.held() + cost) {
-            return Err(no_room("declared names and labels", "FLEETGAUGE_MAX_DECLARED"));
-        }
-        half.add(line)?;
-        if !self.room.resize(self.room.held() + half.len() - before) {
-            return Err(no_room("series", "FLEETGAUGE_MAX_SERIES"));
-        }
-        self.seat.meter().set_declared(self.room.held());
-        if !half.is_whole() {
-            return Ok(());
-        }
-        let Some(half) = self.declaring.take() else { return Ok(()) };
-        let (set, cost) = (half.set(), half.total_cost());
-        let declared = Arc::new(half.finish()?);
-        // A set replaces the one of its name, so only sets of other names can share a series with it.
-        if let Err((series, other)) = self.declarations.add(set, &declared, &self.sets.declared) {
-            let reason = format!("{series} stands in set {other:?} and in set {:?}", declared.name);
-            return Err(Ended::refused(RefuseCode::Duplicate, reason));
-        }
-        if let Some(vitals) = &mut self.vitals {
-            vitals.declared(set, &declared);
-        }
-        self.sets.insert(set, declared, cost);
-        Ok(())
-    }
-
-    /// Checks the first line of a declaration.
-    fn begin_set(&mut self, line: &Declare) -> Result<(), Ended> {
-        if line.set <= self.set_max {
-            let reason =
-                format!("set {} comes after set {}: numbers grow and are never used again", line.set, self.set_max);
-            return Err(Ended::refused(RefuseCode::SetReused, reason));
-        }
-        let total = usize::try_from(line.total).unwrap_or(usize::MAX).saturating_add(self.room.held());
-        if total > self.granted.min(self.shared.fleet.rules().series_per_agent_max) {
-            quotas::exceeded(&self.shared, &self.seat, Limit::Series);
-        }
-        if total > self.granted {
-            let granted = self.granted;
-            let reason =
-                format!("more than {granted} series; FLEETGAUGE_MAX_SERIES_PER_AGENT of the aggregator allows no more");
-            return Err(Ended::refused(RefuseCode::Limit, reason));
-        }
-        // Before its first push an agent says what it had; what it has more later is new.
-        if self.shown > 0 && self.shared.limits.level() != Level::Normal && !self.sets.has_such(line) {
-            self.telemetry().limits.refused("set");
-            return Err(short_of_memory(&self.shared, "no new set is taken"));
-        }
-        if self.sets.declared.len() >= limits::SETS_PER_AGENT_MAX {
-            let reason = format!("more than {} sets", limits::SETS_PER_AGENT_MAX);
-            return Err(Ended::refused(RefuseCode::Limit, reason));
-        }
-        self.set_max = line.set;
-        let identity = match &line.job {
-            Some(job) => self.seat.identity().with_job(job),
-            None => self.seat.identity().clone(),
-        };
-        self.declaring = Some(HalfDeclared::new(line, identity, self.labels));
-        Ok(())
-    }
-
-    fn retire(&mut self, retire: &Retire) -> Result<(), Ended> {
-        let Some((declared, cost)) = self.sets.remove(retire.set) else {
-            return Err(Ended::refused(
-                RefuseCode::UnknownSet,
-                format!("set {} to retire is not declared", retire.set),
-            ));
-        };
-        self.declarations.remove(retire.set, &declared);
-        if let Some(vitals) = &mut self.vitals {
-            vitals.retired(retire.set);
-        }
-        let _shrinks = self.text.resize(self.text.held() - cost);
-        let _shrinks = self.room.resize(self.room.held() - declared.len());
-        self.seat.meter().set_declared(self.room.held());
-        self.seat.retire(retire.set);
-        Ok(())
-    }
-
     /// Takes in what the agent says of its own state with a live push that is whole.
     fn note_backlog(&self) {
         if let Some(head) = self.pushing.as_ref().map(HalfPush::head)
@@ -387,11 +288,6 @@ impl Session {
         let acked = head.seq.max(safe);
         Ok(Answer { frame: ToAgent::Ack(Ack { stream: head.stream, seq: acked }), stored, waits })
     }
-}
-
-fn no_room(what: &str, setting: &str) -> Ended {
-    let reason = format!("all agents together have as many {what} as {setting} of the aggregator allows");
-    Ended::refused(RefuseCode::Overloaded, reason).retry_after(Duration::from_secs(30))
 }
 
 /// When a push was measured, by our wall clock. The same for what is live and for what is late, so

@@ -15,6 +15,7 @@ use crate::fleet::room::Share;
 use crate::limits::Limit;
 use crate::limits::bucket::{Bucket, OVER_MAX};
 use crate::limits::meter::Meter;
+use crate::stop::Stop;
 
 /// What one read may bring. A small connection reads into little, so that ten thousand idle ones
 /// cost little; a line that goes on makes room for the longest.
@@ -28,6 +29,10 @@ const END_SEEN_WITHIN: Duration = Duration::from_millis(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long the last words may take; the process may be stopping.
 const LAST_WORDS_WITHIN: Duration = Duration::from_millis(200);
+
+/// How long a stranger that was refused waits for its end, and how much of what it says meanwhile is read.
+const DAWDLE: Duration = Duration::from_secs(1);
+const DAWDLE_BYTES_MAX: usize = 64 * 1024;
 
 /// One connection's bytes.
 #[derive(Debug)]
@@ -211,10 +216,33 @@ where
         }
     }
 
-    /// Says a last word and closes. What the peer still sends is read for a moment: closing with
+    /// Says a last word to a stranger, and lets it wait for its end: whoever comes again as soon as it
+    /// is closed does not come so often. Agents read the word, and go.
+    pub(super) async fn say_and_dawdle(&mut self, frame: &ToAgent, mut stop: Stop) {
+        if self.say(frame).await.is_err() {
+            return;
+        }
+        let Ok(_patience) = self.shared.limits.patience.try_acquire() else { return };
+        let gone = async {
+            let (mut rest, mut heard) = ([0; READ_BYTES], 0);
+            while heard < DAWDLE_BYTES_MAX {
+                match self.io.read(&mut rest).await {
+                    Ok(0) | Err(_) => return,
+                    Ok(bytes) => heard += bytes,
+                }
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = gone => {}
+            () = tokio::time::sleep(DAWDLE) => {}
+            () = stop.requested() => {}
+        }
+    }
+
+    /// Closes, after what is in line. What the peer still sends is read for a moment: closing with
     /// unread bytes would reset the connection, and the peer might never see the last word.
-    pub(super) async fn say_and_close(&mut self, frame: &ToAgent) {
-        self.queue(frame);
+    pub(super) async fn close(&mut self) {
         let until = Instant::now() + LAST_WORDS_WITHIN;
         let close = async {
             self.io.write_all(&self.out).await?;

@@ -38,11 +38,13 @@ pub(super) const HANDSHAKES: Metric = metric(
 );
 pub(super) const HANDSHAKES_LIMIT: Metric =
     metric("fleetgauge_link_handshakes_limit", "gauge", &[], "Most of them, FLEETGAUGE_MAX_HANDSHAKES.");
-pub(super) const HANDSHAKES_WAITING: Metric = metric(
-    "fleetgauge_link_handshakes_waiting",
+pub(super) const HANDSHAKES_OF_ONE: Metric =
+    metric("fleetgauge_link_handshakes_of_one_address", "gauge", &[], "Those from the address that has most of them.");
+pub(super) const HANDSHAKES_OF_ONE_LIMIT: Metric = metric(
+    "fleetgauge_link_handshakes_of_one_address_limit",
     "gauge",
     &[],
-    "Connections of the link that wait for one of these places; an address has a quarter of them.",
+    "Most of them, a quarter of FLEETGAUGE_MAX_HANDSHAKES.",
 );
 pub(super) const LABELS: Metric = metric(
     "fleetgauge_series_labels_max",
@@ -107,8 +109,8 @@ pub struct Readings {
     pub per_address: (usize, usize),
     /// Connections without a whole `hello`, and the most allowed.
     pub handshakes: (usize, usize),
-    /// Connections that wait until they are one of those.
-    pub handshakes_waiting: usize,
+    /// The most of those from one address, and the most allowed.
+    pub handshakes_of_one: (usize, usize),
     /// The most labels so far, and the most allowed.
     pub labels: (usize, usize),
     /// The longest value of a label so far, and the longest allowed.
@@ -128,8 +130,7 @@ pub struct Readings {
 pub struct Limits {
     exceeded: IntCounterVec,
     enforced: IntGauge,
-    pairs: [[IntGauge; 2]; 6],
-    handshakes_waiting: IntGauge,
+    pairs: [[IntGauge; 2]; 7],
     welcomes: IntCounter,
     welcomes_limit: IntGauge,
     overload: IntGauge,
@@ -154,12 +155,12 @@ impl Limits {
             pairs: [
                 pair(&PER_ADDRESS, &PER_ADDRESS_LIMIT)?,
                 pair(&HANDSHAKES, &HANDSHAKES_LIMIT)?,
+                pair(&HANDSHAKES_OF_ONE, &HANDSHAKES_OF_ONE_LIMIT)?,
                 pair(&LABELS, &LABELS_LIMIT)?,
                 pair(&LABEL_VALUE, &LABEL_VALUE_LIMIT)?,
                 pair(&LINE, &LINE_LIMIT)?,
                 pair(&MEMORY, &MEMORY_LIMIT)?,
             ],
-            handshakes_waiting: make.gauge(&HANDSHAKES_WAITING)?,
             welcomes: make.counter(&WELCOMES)?,
             welcomes_limit: make.gauge(&WELCOMES_LIMIT)?,
             overload: make.gauge(&OVERLOAD)?,
@@ -196,14 +197,13 @@ impl Limits {
     }
 
     pub(super) fn set(&self, readings: Readings) {
-        let Readings { per_address, handshakes, labels, label_value, line, memory, .. } = readings;
+        let Readings { per_address, handshakes, handshakes_of_one, labels, label_value, line, memory, .. } = readings;
         for ([now, limit], reading) in
-            self.pairs.iter().zip([per_address, handshakes, labels, label_value, line, memory])
+            self.pairs.iter().zip([per_address, handshakes, handshakes_of_one, labels, label_value, line, memory])
         {
             now.set(level(reading.0));
             limit.set(level(reading.1));
         }
-        self.handshakes_waiting.set(level(readings.handshakes_waiting));
         self.enforced.set(i64::from(readings.enforced));
         self.welcomes_limit.set(level(readings.welcomes_max));
         self.overload.set(level(readings.overload));

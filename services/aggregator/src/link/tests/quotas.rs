@@ -139,12 +139,12 @@ async fn silent_connections_make_room_for_agents() {
     // One address has two of them.
     let inside = Inside::limited(|caps| caps.handshakes = 8);
     let (silent, other) = (inside.connect(), inside.connect());
-    tokio::task::yield_now().await;
-    // They have just come; so this one waits for a moment.
+    // When they have been there for a moment, one of them makes room; until then others wait.
+    tokio::time::sleep(Duration::from_millis(450)).await;
     let began = Instant::now();
     let _welcomed = inside.agent("a", "s", 1).await;
     let waited = began.elapsed();
-    assert!((500..510).contains(&waited.as_millis()), "{waited:?}");
+    assert!((600..610).contains(&waited.as_millis()), "{waited:?}");
     silent.expect_refusal("too_slow").await;
     assert_eq!(inside.shared.limits.handshakes.len(), 1, "the other one's");
     assert_eq!(inside.exceeded("handshakes"), 1.0);
@@ -153,15 +153,31 @@ async fn silent_connections_make_room_for_agents() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_after_too_many_silent_ones_is_told_to_come_later() {
-    let inside = Inside::limited(|caps| caps.handshakes = 4);
-    // Each of them has the only place of this address for half a second.
-    let _silent: Vec<_> = (0..20).map(|_| inside.connect()).collect();
+async fn who_finds_no_place_is_told_to_come_later_and_sent_away_slowly() {
+    let inside = Inside::limited(|caps| (caps.handshakes, caps.patience) = (4, 1));
+    // The only place of this address.
+    let _silent = inside.connect();
     tokio::task::yield_now().await;
-    let mut agent = inside.connect();
-    let heard = agent.hear().await;
-    assert_eq!(heard["refuse"]["code"], "overloaded", "{heard}");
-    assert!((250..5000).contains(&heard["refuse"]["retry_after_ms"].as_u64().unwrap()), "{heard}");
+    let began = Instant::now();
+    let (mut first, mut second) = (inside.connect(), inside.connect());
+    for (agent, waited) in [(&mut second, 0), (&mut first, 600)] {
+        let heard = agent.hear().await;
+        assert_eq!(heard["refuse"]["code"], "overloaded", "{heard}");
+        assert!((250..5000).contains(&heard["refuse"]["retry_after_ms"].as_u64().unwrap()), "{heard}");
+        // Patience is for one.
+        assert_eq!(began.elapsed().as_millis() / 100 * 100, waited);
+    }
+    assert_eq!(first.hear().await, Value::Null, "it is closed");
+    assert_eq!(began.elapsed().as_millis() / 100 * 100, 1600);
+    assert_eq!(inside.exceeded("handshakes"), 2.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_limits_are_only_counted_an_address_has_more_than_its_part() {
+    let inside = Inside::limited(|caps| (caps.handshakes, caps.enforce) = (4, false));
+    let _silent = [inside.connect(), inside.connect()];
+    let _welcomed = inside.agent("a", "s", 1).await;
+    assert_eq!(inside.exceeded("handshakes"), 2.0);
 }
 
 #[tokio::test(start_paused = true)]

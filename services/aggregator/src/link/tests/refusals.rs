@@ -124,7 +124,7 @@ async fn who_says_nothing_or_too_little_is_not_waited_for() {
     let start = Instant::now();
     let silent = inside.connect();
     assert_eq!(silent.expect_refusal("too_slow").await, "no hello within 5s");
-    assert_eq!(start.elapsed().as_secs(), 5);
+    assert_eq!(start.elapsed().as_secs(), 6, "a second after that it is closed");
 
     let mut drip = inside.agent("a", "s", 1).await;
     drip.push(1, &[1.0, 2.0]).await;
