@@ -19,6 +19,9 @@ const BATCH_POINTS_MAX: usize = 32 * 1024;
 /// How often the disk is asked for its free room. What is written in between is far less than the
 /// reserve.
 const ROOM_EVERY: Duration = Duration::from_millis(200);
+/// How long points stay in memory at most: a small fleet would fill it over hours, and all of that would
+/// be read from journals at the next start.
+const WRITE_DOWN_EVERY: Duration = Duration::from_secs(120);
 /// When a partition is begun again after a failure: after this time, and twice as long each time.
 const AGAIN_AFTER_MIN: Duration = Duration::from_millis(500);
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(5);
@@ -60,6 +63,7 @@ pub(super) struct Committer {
     next: u64,
     now: fn() -> Moment,
     room_asked: Option<Instant>,
+    written_down: Instant,
     failed: Option<Failed>,
 }
 
@@ -72,7 +76,8 @@ struct Failed {
 
 impl Committer {
     pub(super) fn new(shared: Arc<Shared>, current: Option<Current>, next: u64, now: fn() -> Moment) -> Self {
-        Self { shared, current, next, now, room_asked: None, failed: None }
+        let written_down = now().instant;
+        Self { shared, current, next, now, room_asked: None, written_down, failed: None }
     }
 
     /// Works until nobody can ask any more, and everything asked for is answered.
@@ -109,7 +114,23 @@ impl Committer {
     fn look(&mut self) {
         let now = (self.now)();
         let outcome = self.room(now.instant).and_then(|()| self.begin_when_due(now));
+        if outcome.is_ok() {
+            self.write_down(now.instant);
+        }
         self.shared.telemetry.history.is_up.set(i64::from(outcome.is_ok()));
+    }
+
+    /// What a database cannot write it never forgives, so it is asked only while there is room.
+    fn write_down(&mut self, now: Instant) {
+        let Some(Current { found, hot }) = &self.current else { return };
+        if now.saturating_duration_since(self.written_down) < WRITE_DOWN_EVERY {
+            return;
+        }
+        self.written_down = now;
+        if let Err(failure) = damage::catch(|| hot.write_down()) {
+            // The next commit sees it too, and begins another partition.
+            tracing::warn!(%failure, partition = found.number, "points stay in memory");
+        }
     }
 
     /// It is here that keys are forgotten, because nothing else makes partitions hold them.

@@ -281,7 +281,18 @@ impl Hot {
         Ok(())
     }
 
-    /// Writes what is in memory to tables.
+    /// Has what is in memory written to tables, by a thread of the database.
+    ///
+    /// # Errors
+    /// When it takes nothing any more.
+    pub(super) fn write_down(&self) -> Result<(), Failure> {
+        for keyspace in [&self.points, &self.keys, &self.meta] {
+            let _was_there_anything = keyspace.rotate_memtable()?;
+        }
+        Ok(())
+    }
+
+    /// The same, and waits for it.
     #[cfg(test)]
     pub(super) fn flush(&self) {
         for keyspace in [&self.points, &self.keys, &self.meta] {
