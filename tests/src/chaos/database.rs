@@ -22,7 +22,7 @@ pub enum Database {
     /// This suite's own.
     Own(Receiver),
     /// A real one.
-    Prometheus(Prometheus),
+    Prometheus(Box<Prometheus>),
 }
 
 impl Database {
@@ -35,7 +35,7 @@ impl Database {
             every = every.as_millis(),
             target = target(),
         );
-        Self::Prometheus(Prometheus::receiver(program, &scrape, "30m").await)
+        Self::Prometheus(Box::new(Prometheus::receiver(program, &scrape, "30m").await))
     }
 
     /// Where it takes remote write.

@@ -43,6 +43,8 @@ pub struct Plan {
     pub scrape_every: Duration,
     /// Pages say when their values were measured.
     pub is_exact: bool,
+    /// `FLEETGAUGE_DURABILITY`: does an ack wait for the disk?
+    pub durability: &'static str,
     /// A real Prometheus takes all of it, this program.
     pub prometheus: Option<PathBuf>,
     /// How connections of the link are hurt.
@@ -60,6 +62,7 @@ impl Plan {
             interval: Duration::from_millis(250),
             scrape_every: Duration::from_millis(250),
             is_exact: seed.is_multiple_of(2),
+            durability: "sync",
             prometheus: None,
             link: Schedule::quiet(),
             line: Schedule::quiet(),
@@ -114,6 +117,7 @@ impl World {
             ("FLEETGAUGE_DISK_RESERVE", "0".to_owned()),
             ("FLEETGAUGE_REMOTE_WRITE_URL", database.url()),
             ("FLEETGAUGE_EXACT", plan.is_exact.to_string()),
+            ("FLEETGAUGE_DURABILITY", plan.durability.to_owned()),
         ];
         let settings: Vec<_> = settings.map(|(name, value)| (name.to_owned(), value)).to_vec();
         let (service, ports) = service::aggregator(&settings).await?;

@@ -231,7 +231,7 @@ where
                     Ok(bytes) => heard += bytes,
                 }
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             () = gone => {}
