@@ -1,5 +1,5 @@
 //! An aggregator that is a process, the cables to it, who pushes and puts through them, who scrapes,
-//! and who takes its remote write. What is said of all that in the end stands in [`super::judge`].
+//! and who takes its remote write. What is said of all that in the end stands in `judge`.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
