@@ -106,7 +106,7 @@ pub struct Caps {
     pub per_address: usize,
     /// Most connections that have not said a whole `hello`.
     pub handshakes: usize,
-    /// Most connections without a `hello` that wait for a place, or are sent away slowly.
+    /// Most connections without a `hello` that wait for a place, and most that are sent away slowly.
     pub patience: usize,
     /// Agents let in each second.
     pub welcomes_per_second: u32,
@@ -139,8 +139,10 @@ pub struct Limits {
     pub caps: Caps,
     /// Connections that have not said a whole `hello`.
     pub handshakes: Arc<Handshakes>,
-    /// For newcomers that have to wait, and for those that are sent away slowly.
+    /// For newcomers that have to wait.
     pub patience: Semaphore,
+    /// For those that are sent away slowly.
+    pub dawdling: Semaphore,
     /// Who was refused lately, of those who have no name here.
     pub strangers: Refusals,
     /// Connections of the link, by address.
@@ -160,6 +162,7 @@ impl Limits {
         Self {
             handshakes: Arc::new(Handshakes::new(caps.handshakes, caps.enforce)),
             patience: Semaphore::new(caps.patience),
+            dawdling: Semaphore::new(caps.patience),
             strangers: Refusals::default(),
             link_addresses: Arc::new(Addresses::new(caps.per_address)),
             overload: Gauge::new(caps.memory),

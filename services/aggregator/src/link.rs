@@ -109,20 +109,23 @@ pub(crate) async fn accepted(tcp: TcpStream, peer: SocketAddr, shared: Arc<Share
     if !shared.access.speaks_tls() {
         return serve(tcp, peer, shared, stop).await;
     }
-    let refused = match admit::begin_handshake(peer.ip(), &shared, &stop).await {
-        Ok(mut place) => tokio::select! {
-            entered = shared.access.enter(tcp, peer, Listener::Link, stop.clone()) => {
-                if let Some((stream, _)) = entered {
-                    serve_with(stream, peer, Arc::clone(&shared), stop, Ok(place)).await;
-                }
-                return;
-            }
-            () = place.displaced() => admit::displaced(&shared),
-        },
-        Err(refused) => refused,
+    let mut place = match admit::begin_handshake(peer.ip(), &shared, &stop).await {
+        Ok(place) => place,
+        Err(refused) => {
+            // In the middle of a handshake nothing can be said.
+            note_end(&refused, peer, &shared, None, None);
+            admit::dawdle(&shared, stop, std::future::pending()).await;
+            return drop(tcp);
+        }
     };
-    // In the middle of a handshake nothing can be said.
-    note_end(&refused, peer, &shared, None, None);
+    tokio::select! {
+        entered = shared.access.enter(tcp, peer, Listener::Link, stop.clone()) => {
+            if let Some((stream, _)) = entered {
+                serve_with(stream, peer, Arc::clone(&shared), stop, Ok(place)).await;
+            }
+        }
+        () = place.displaced() => note_end(&admit::displaced(&shared), peer, &shared, None, None),
+    }
 }
 
 /// Serves one connection until it ends, or until `stop` says so.

@@ -98,7 +98,7 @@ fn fit_open_files(mut settings: Settings) -> Settings {
         );
     }
     settings.files_max = room;
-    settings.caps.patience = settings.caps.patience.min(room / 4).max(1);
+    settings.caps.patience = settings.caps.patience.min(room / 8).max(1);
     settings
 }
 

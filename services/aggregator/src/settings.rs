@@ -155,7 +155,7 @@ fn caps(settings: &lifecycle::Settings) -> Result<Caps, SettingsError> {
         per_address: count(settings, "FLEETGAUGE_MAX_CONNECTIONS_PER_ADDRESS", 1_000_000)?,
         handshakes,
         // Twice as many, but never so many that nobody else gets a connection.
-        patience: (2 * handshakes).min(connections / 4).max(1),
+        patience: (2 * handshakes).min(connections / 8).max(1),
         welcomes_per_second: u32::try_from(welcomes).unwrap_or(u32::MAX),
         memory: memory(settings)?,
     })

@@ -19,9 +19,10 @@ const BATCH_POINTS_MAX: usize = 32 * 1024;
 /// How often the disk is asked for its free room. What is written in between is far less than the
 /// reserve.
 const ROOM_EVERY: Duration = Duration::from_millis(200);
-/// How long points stay in memory at most: a small fleet would fill it over hours, and all of that would
-/// be read from journals at the next start.
-const WRITE_DOWN_EVERY: Duration = Duration::from_secs(120);
+/// How long points stay in memory only: a small fleet would fill it over hours. Where partitions fail it
+/// is twice as long each time, since each of them keeps what could not be written down.
+const WRITE_DOWN_AFTER_MIN: Duration = Duration::from_secs(120);
+const WRITE_DOWN_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// When a partition is begun again after a failure: after this time, and twice as long each time.
 const AGAIN_AFTER_MIN: Duration = Duration::from_millis(500);
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(5);
@@ -63,8 +64,18 @@ pub(super) struct Committer {
     next: u64,
     now: fn() -> Moment,
     room_asked: Option<Instant>,
-    written_down: Instant,
+    written_down: WrittenDown,
     failed: Option<Failed>,
+}
+
+/// When the partition that is written to was last written down.
+#[derive(Debug, Clone, Copy)]
+struct WrittenDown {
+    at: Instant,
+    /// Its number.
+    partition: u64,
+    /// When that is due again.
+    after: Duration,
 }
 
 /// Something failed: not before that time is a partition begun again.
@@ -76,7 +87,7 @@ struct Failed {
 
 impl Committer {
     pub(super) fn new(shared: Arc<Shared>, current: Option<Current>, next: u64, now: fn() -> Moment) -> Self {
-        let written_down = now().instant;
+        let written_down = WrittenDown { at: now().instant, partition: 0, after: WRITE_DOWN_AFTER_MIN };
         Self { shared, current, next, now, room_asked: None, written_down, failed: None }
     }
 
@@ -123,10 +134,13 @@ impl Committer {
     /// What a database cannot write it never forgives, so it is asked only while there is room.
     fn write_down(&mut self, now: Instant) {
         let Some(Current { found, hot }) = &self.current else { return };
-        if now.saturating_duration_since(self.written_down) < WRITE_DOWN_EVERY {
+        let WrittenDown { at, partition, after } = self.written_down;
+        if now.saturating_duration_since(at) < after {
             return;
         }
-        self.written_down = now;
+        // One that is still written to has survived it.
+        let after = if partition == found.number { WRITE_DOWN_AFTER_MIN } else { after };
+        self.written_down = WrittenDown { at: now, partition: found.number, after };
         if let Err(failure) = damage::catch(|| hot.write_down()) {
             // The next commit sees it too, and begins another partition.
             tracing::warn!(%failure, partition = found.number, "points stay in memory");
@@ -246,6 +260,7 @@ impl Committer {
     }
 
     fn fail(&mut self, now: Instant) {
+        self.written_down.after = (self.written_down.after * 2).min(WRITE_DOWN_AFTER_MAX);
         let after = self.failed.map_or(AGAIN_AFTER_MIN, |failed| (failed.after * 2).min(AGAIN_AFTER_MAX));
         self.failed = Some(Failed { again_at: now + after, after });
         // The next try asks the disk anew.

@@ -67,10 +67,11 @@ impl Handshakes {
         let mut open = self.open();
         let is_over = open.senders.get(&from).is_some_and(|own| own.len() >= self.max_of_sender);
         if is_over && self.enforce {
-            open.make_room(from, now)?;
+            let oldest = open.oldest_of(from, now)?;
+            open.make_room(oldest);
         } else if open.places.len() >= self.max {
-            let largest = open.largest()?;
-            open.make_room(largest, now)?;
+            let oldest = open.oldest_of_largest(now)?;
+            open.make_room(oldest);
         }
         let id = open.next;
         open.next += 1;
@@ -104,21 +105,26 @@ impl Handshakes {
 }
 
 impl Open {
-    /// The address that has most places; of several, the one that has had one longest.
-    fn largest(&self) -> Option<IpAddr> {
-        let size = |own: &BTreeSet<u64>| (own.len(), Reverse(own.first().copied()));
-        self.senders.iter().max_by_key(|(_, own)| size(own)).map(|(from, _)| *from)
-    }
-
-    /// The one of this address that has waited longest goes, unless it has just come.
-    fn make_room(&mut self, from: IpAddr, now: Instant) -> Option<()> {
+    /// The place of this address that was taken first, unless that was a moment ago.
+    fn oldest_of(&self, from: IpAddr, now: Instant) -> Option<u64> {
         let oldest = *self.senders.get(&from)?.first()?;
         let since = self.places.get(&oldest)?.since;
-        if now.saturating_duration_since(since) < SPARED {
-            return None;
+        (now.saturating_duration_since(since) >= SPARED).then_some(oldest)
+    }
+
+    /// The same of the address that has most places, of those that have such a one; of several, the one
+    /// that was taken first.
+    fn oldest_of_largest(&self, now: Instant) -> Option<u64> {
+        let oldest = |(from, own): (&IpAddr, &BTreeSet<u64>)| {
+            self.oldest_of(*from, now).map(|oldest| (own.len(), Reverse(oldest)))
+        };
+        self.senders.iter().filter_map(oldest).max().map(|(_, Reverse(oldest))| oldest)
+    }
+
+    fn make_room(&mut self, id: u64) {
+        if let Some(place) = self.give_back(id) {
+            let _may_be_done = place.leave.send(());
         }
-        let _may_be_done = self.give_back(oldest)?.leave.send(());
-        Some(())
     }
 
     fn give_back(&mut self, id: u64) -> Option<Place> {
@@ -207,5 +213,16 @@ mod tests {
         let _newcomer = begin(5, 2 * SPARED).unwrap();
         let mut slow = slow;
         slow.displaced().await;
+    }
+
+    #[tokio::test]
+    async fn an_address_that_comes_again_and_again_protects_no_other() {
+        let start = Instant::now();
+        let all = Arc::new(Handshakes::new(3, false));
+        let begin = |from, after| all.begin(address(from), start + after);
+        let mut silent = begin(1, Duration::ZERO).unwrap();
+        let _fresh = (begin(2, SPARED).unwrap(), begin(2, SPARED).unwrap());
+        let _newcomer = begin(3, SPARED).unwrap();
+        silent.displaced().await;
     }
 }

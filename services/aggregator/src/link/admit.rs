@@ -24,8 +24,10 @@ const AWAY_FROM_MEMORY: (Duration, Duration) = (Duration::from_secs(10), Duratio
 const SPARE_SERIES: usize = 256;
 
 /// How often a newcomer looks for a place, and how many times.
-const PLACE_TRY_EVERY: Duration = Duration::from_millis(100);
-const PLACE_TRIES: usize = 6;
+const PLACE_TRY_EVERY: Duration = Duration::from_millis(200);
+const PLACE_TRIES: usize = 3;
+/// How long a stranger that was refused waits for its end.
+pub(super) const DAWDLE: Duration = Duration::from_secs(1);
 
 fn between((least, most): (Duration, Duration)) -> Duration {
     least + (most - least).mul_f64(fastrand::f64())
@@ -66,6 +68,17 @@ pub(super) async fn begin_handshake(from: IpAddr, shared: &Shared, stop: &Stop) 
         );
         Ended::refused(RefuseCode::Overloaded, reason).retry_after(between((Duration::from_millis(250), AWAY.0)))
     })
+}
+
+/// Lets a stranger that was refused wait for its end: whoever comes again as soon as it is closed does
+/// not come so often then. `gone`: it has closed by itself, as agents do.
+pub(super) async fn dawdle(shared: &Shared, mut stop: Stop, gone: impl Future<Output = ()>) {
+    let Ok(_patience) = shared.limits.dawdling.try_acquire() else { return };
+    tokio::select! {
+        () = gone => {}
+        () = tokio::time::sleep(DAWDLE) => {}
+        () = stop.requested() => {}
+    }
 }
 
 /// What is said to a connection whose place somebody else needs.

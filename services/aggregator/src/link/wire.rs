@@ -9,8 +9,8 @@ use protocol::{DecodeError, LineDecoder, ToAgent, ToAggregator, encode, limits};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::Shared;
 use super::ended::Ended;
+use super::{Shared, admit};
 use crate::fleet::room::Share;
 use crate::limits::Limit;
 use crate::limits::bucket::{Bucket, OVER_MAX};
@@ -30,8 +30,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long the last words may take; the process may be stopping.
 const LAST_WORDS_WITHIN: Duration = Duration::from_millis(200);
 
-/// How long a stranger that was refused waits for its end, and how much of what it says meanwhile is read.
-const DAWDLE: Duration = Duration::from_secs(1);
+/// How much is read of what a stranger says that waits for its end.
 const DAWDLE_BYTES_MAX: usize = 64 * 1024;
 
 /// One connection's bytes.
@@ -216,13 +215,12 @@ where
         }
     }
 
-    /// Says a last word to a stranger, and lets it wait for its end: whoever comes again as soon as it
-    /// is closed does not come so often. Agents read the word, and go.
-    pub(super) async fn say_and_dawdle(&mut self, frame: &ToAgent, mut stop: Stop) {
+    /// Says a last word to a stranger, and lets it wait for its end.
+    pub(super) async fn say_and_dawdle(&mut self, frame: &ToAgent, stop: Stop) {
         if self.say(frame).await.is_err() {
             return;
         }
-        let Ok(_patience) = self.shared.limits.patience.try_acquire() else { return };
+        let shared = self.shared;
         let gone = async {
             let (mut rest, mut heard) = ([0; READ_BYTES], 0);
             while heard < DAWDLE_BYTES_MAX {
@@ -233,11 +231,7 @@ where
             }
             std::future::pending::<()>().await;
         };
-        tokio::select! {
-            () = gone => {}
-            () = tokio::time::sleep(DAWDLE) => {}
-            () = stop.requested() => {}
-        }
+        admit::dawdle(shared, stop, gone).await;
     }
 
     /// Closes, after what is in line. What the peer still sends is read for a moment: closing with

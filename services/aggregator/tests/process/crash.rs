@@ -1,8 +1,8 @@
 //! What is acknowledged is there after the process was killed.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, Write};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -31,8 +31,13 @@ fn run(dir: &Path) -> Server {
 }
 
 /// Puts until the connection breaks, some of it pipelined. Values only grow.
-fn write(address: SocketAddr, model: &Mutex<Model>, writer: u64, mut random: fastrand::Rng, values: &mut u64) {
-    let mut stream = connect(address);
+fn write(
+    mut stream: BufReader<TcpStream>,
+    model: &Mutex<Model>,
+    writer: u64,
+    mut random: fastrand::Rng,
+    values: &mut u64,
+) {
     loop {
         let pipelined = if random.bool() { 1 } else { random.usize(2..20) };
         let mut said = String::new();
@@ -93,8 +98,10 @@ fn what_was_acknowledged_is_there_after_a_kill() {
         check(round, &mut model.lock().unwrap(), &stored(line));
         let writer = |(writer, mut values): (u64, u64)| -> JoinHandle<u64> {
             let (model, random) = (Arc::clone(&model), random.fork());
+            // On a busy machine a thread may begin when the aggregator is gone already.
+            let stream = connect(line);
             std::thread::spawn(move || {
-                write(line, &model, writer, random, &mut values);
+                write(stream, &model, writer, random, &mut values);
                 values
             })
         };
