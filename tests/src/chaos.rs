@@ -4,15 +4,17 @@
 //! What happens when is decided by a seed, which every failure names.
 
 pub mod attack;
+pub mod balance;
 pub mod database;
 pub mod hostile;
-mod judge;
+pub mod judge;
 pub mod looks;
 pub mod oracle;
 pub mod outage;
 pub mod putter;
 pub mod real;
 pub mod soak;
+pub mod visible;
 pub mod world;
 
 pub use world::World;

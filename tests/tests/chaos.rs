@@ -36,12 +36,12 @@ async fn an_outage_leaves_no_hole() {
 
 #[tokio::test]
 async fn what_was_acknowledged_outlives_kills_of_the_aggregator() {
-    check_all(&[1, 2], |plan| kill9(plan, 4, 5)).await;
+    check_all(&[1, 2], |plan| kill9(plan, 4, 5, SHORT.down)).await;
 }
 
 #[tokio::test]
 async fn a_network_that_stands_still_shows_nothing_old_and_costs_nothing() {
-    let short = Outage { agents: 1, down: Duration::from_secs(4), ..SHORT };
+    let short = Outage { agents: 1, ..SHORT };
     check_all(&[1, 2], |plan| stall(plan, short)).await;
 }
 

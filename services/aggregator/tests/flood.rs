@@ -85,7 +85,8 @@ fn silent_connections_cost_nobody_anything_and_go() {
     }
     println!("{too_slow} were too slow and {overloaded} too many, {:?} later", began.elapsed());
     assert_eq!(too_slow + overloaded, count, "each was told why");
-    assert!(too_slow >= 1024, "{too_slow}");
+    // The first of them had a quarter of all places, and kept them until then.
+    assert!(too_slow >= 256, "{too_slow}");
     assert_eq!(metric(&running, "fleetgauge_link_refused_total{code=\"too_slow\"}"), too_slow as f64);
     assert_eq!(metric(&running, "fleetgauge_link_refused_total{code=\"overloaded\"}"), (overloaded + sent_away) as f64);
     push(&mut talker, 3, 43);

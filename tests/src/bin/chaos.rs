@@ -102,7 +102,7 @@ async fn run(scenario: Scenario, seed: u64, arguments: &Arguments) -> Verdict {
             (plan.interval, plan.scrape_every) = (5 * second, 5 * second);
             outage(plan, Outage { around: 30 * second, ..parts(60 * second * tenths) }).await
         }
-        Scenario::Kill9 => kill9(plan, agents, 5 * tenths).await,
+        Scenario::Kill9 => kill9(plan, agents, 5 * tenths, 30 * second).await,
         Scenario::Stall => stall(plan, parts(6 * second * tenths)).await,
         Scenario::Storm => storm(plan, agents, 60 * second * tenths).await,
         Scenario::Herd => herd(plan, agents * 20, 10 * second).await,

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::sim::Settings;
 use crate::sim::frames::{self, Clocks};
-use crate::sim::state::{Fate, Outgoing, Tick};
+use crate::sim::state::{Outgoing, Tick};
 
 /// Who floods.
 pub const FLOOD: &str = "flood";
@@ -78,7 +78,7 @@ async fn flood(stream: TcpStream) -> std::io::Result<()> {
         write.write_all(&frames::declare(&settings)).await?;
         for number in 1.. {
             let now = clocks();
-            let tick = Tick { at_ms: now.wall_ms, mono: now.mono, fate: Fate::Open, acked_after: Duration::ZERO };
+            let tick = Tick::measured(now.wall_ms, now.mono);
             let outgoing = Outgoing { stream: protocol::frame::Stream::Live, seq: number, tick: number };
             write.write_all(&frames::push(&settings, outgoing, &tick, None, now)).await?;
         }

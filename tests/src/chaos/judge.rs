@@ -1,32 +1,45 @@
 //! The judge of a world: settles it, and holds all that was acknowledged against what is there.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use super::balance::Conservation;
 use super::looks::{self, Look};
-use super::oracle::{self, Conservation};
+use super::oracle;
 use super::putter::Putter;
 use super::real::{self, RealAgent};
+use super::visible::Visible;
 use super::world::{LOOKS_MAX, World, millis};
 use crate::http;
-use crate::sim::{self, Sim};
+use crate::sim::{self, Fate, Sim, Tick};
 
-/// Without exact mode nothing is written that a scrape may have seen: up to 3 s after the last sign of a
-/// process that was killed, and a second around every time on the page.
-const MAYBE_SEEN_MS: i64 = 5000;
-/// Less than the second for which an ack waits for the sync of its vital signs.
-const HELD: Duration = Duration::from_millis(900);
-/// Without exact mode one process after the other, each gone after less than this, may have shown all
-/// that was measured meanwhile.
-const SHORT_LIFE_MS: i64 = 10_000;
+/// Why samples may be dropped: the rest of a push whose connection broke; ...
+const MAY_BE_DROPPED: &[&str] = &["link_lost"];
+/// ... and, unless pages say when their values were measured, what may have been seen already.
+const MAY_BE_DROPPED_UNLESS_EXACT: &[&str] = &["link_lost", "on_page"];
+
+/// What was found, where nothing is wrong.
+#[derive(Debug)]
+pub struct Found {
+    report: String,
+    /// How many measurements came late and had to be written.
+    pub owed: usize,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.report)
+    }
+}
 
 impl World {
     /// Settles everything and holds all that was acknowledged against what is there.
     ///
     /// # Errors
     /// What was lost, invented, frozen, torn, or is not accounted for.
-    pub async fn judge(&mut self) -> Result<String, String> {
+    pub async fn judge(&mut self) -> Result<Found, String> {
         self.settle().await?;
         match self.check().await {
             Ok(report) => Ok(report),
@@ -34,7 +47,7 @@ impl World {
         }
     }
 
-    async fn check(&self) -> Result<String, String> {
+    async fn check(&self) -> Result<Found, String> {
         let broken = self.database.broken();
         if !broken.is_empty() {
             return Err(format!("remote write was wrong: {broken:?}"));
@@ -43,12 +56,13 @@ impl World {
             return Err(format!("more than {LOOKS_MAX} pages: scrape less often"));
         }
         let balance = self.at_rest().await?;
+        self.check_dropped(&balance)?;
         let looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (mut ticks, mut late) = (0, 0);
+        let (mut ticks, mut late, mut owed) = (0, 0, 0);
         for sim in &self.sims {
-            self.check_sim(sim, &looks).await?;
+            owed += self.check_sim(sim, &looks).await?;
             ticks += sim.look(|state| state.ticks().len());
-            late += sim.look(|state| state.ticks().iter().filter(|tick| tick.fate == sim::Fate::Late).count());
+            late += sim.look(|state| state.ticks().iter().filter(|tick| tick.fate == Fate::Late).count());
         }
         for agent in &self.agents {
             self.check_agent(agent, &looks).await?;
@@ -57,15 +71,25 @@ impl World {
             putter.judge(self.ports().line).await?;
         }
         let puts: usize = self.putters.iter().map(Putter::acknowledged).sum();
-        Ok(format!(
-            "{} agents measured {ticks} times, {late} came late; {puts} puts; {} pages; {} connections of the link; \
+        let report = format!(
+            "{} agents measured {ticks} times, {late} came late, {owed} had to be written; {puts} puts; {} pages; {} connections of the link; \
              {} starts of the aggregator; {}; {balance:?}",
             self.sims.len(),
             looks.iter().filter(|look| look.is_page).count(),
             self.link.connections(),
             self.lives.len(),
             self.database.report(),
-        ))
+        );
+        Ok(Found { report, owed })
+    }
+
+    /// Only for the reasons that there are here.
+    fn check_dropped(&self, balance: &Conservation) -> Result<(), String> {
+        let expected = if self.plan.is_exact { MAY_BE_DROPPED } else { MAY_BE_DROPPED_UNLESS_EXACT };
+        match balance.dropped.keys().find(|reason| !expected.contains(&reason.as_str())) {
+            None => Ok(()),
+            Some(reason) => Err(format!("samples were dropped as {reason}: {balance:?}")),
+        }
     }
 
     /// Waits until every sample is somewhere.
@@ -82,44 +106,41 @@ impl World {
         last
     }
 
-    async fn check_sim(&self, sim: &Sim, seen: &[Look]) -> Result<(), String> {
+    /// Gives how many measurements came late and had to be written.
+    async fn check_sim(&self, sim: &Sim, seen: &[Look]) -> Result<usize, String> {
         let truth = sim.look(|state| state.ticks().to_vec());
         let name = sim.name();
         let [scrape, interval] = [self.plan.scrape_every, sim.settings().interval].map(millis);
         let age_max = age_max_ms(interval);
-        // An ack is held for a second at most; one that came after that may be one without a sync.
-        let excused = |tick: &sim::Tick| tick.fate == sim::Fate::Live && tick.acked_after > HELD;
+        let excused = |tick: &Tick| looks::may_be_unsynced(tick, seen, &self.lives);
         oracle::history(name, &truth, &self.vitals_of(name).await?, excused).result()?;
         oracle::pages(name, &truth, seen, age_max).result()?;
+        oracle::shown(name, &truth, seen, &self.lives, interval).result()?;
         let line = self.database.line(name, (sim::frames::COUNTER, Some(("k", "0"))), seen).await?;
-        if self.plan.is_exact {
-            oracle::late(name, &truth, &line).result()?;
+        let visible = self.not_written(name, seen);
+        oracle::late(name, &truth, &line, &visible).result()?;
+        let gap_max = 2 * (scrape + interval);
+        let unseen =
+            |tick: &Tick| looks::is_unseen(tick, seen, gap_max) || (tick.fate == Fate::Late && visible.covers(tick));
+        oracle::counter(name, &truth, &line, [interval, gap_max, age_max], unseen).result()?;
+        Ok(truth.iter().filter(|tick| tick.fate == Fate::Late && !visible.covers(tick)).count())
+    }
+
+    /// When what an agent measured is not written if it comes late.
+    fn not_written(&self, name: &str, seen: &[Look]) -> Visible {
+        match self.plan.is_exact {
+            true => Visible::never(),
+            false => Visible::of(name, seen, millis(self.plan.scrape_every), &self.lives),
         }
-        let gap_max = self.gap_max_ms(scrape, interval);
-        let unseen = |tick: &sim::Tick| looks::is_unseen(tick, seen, gap_max) || self.may_have_been_seen(tick);
-        oracle::counter(name, &truth, &line, [interval, gap_max, age_max], unseen).result()
-    }
-
-    /// Two scrapes and two measurements, one of each at the worst time.
-    fn gap_max_ms(&self, scrape_ms: i64, interval_ms: i64) -> i64 {
-        2 * (scrape_ms + interval_ms) + if self.plan.is_exact { 0 } else { MAYBE_SEEN_MS }
-    }
-
-    /// What was measured while processes lived for moments: what came late is not written, since each of
-    /// them may have shown it and the next one cannot know; what was live was gone before anybody looked.
-    fn may_have_been_seen(&self, tick: &sim::Tick) -> bool {
-        let seen = |(from, until): &(i64, i64)| {
-            until.saturating_sub(*from) < SHORT_LIFE_MS && (*from..=until + MAYBE_SEEN_MS).contains(&tick.at_ms)
-        };
-        !self.plan.is_exact && self.lives.iter().any(seen)
     }
 
     async fn check_agent(&self, agent: &RealAgent, seen: &[Look]) -> Result<(), String> {
         let line = self.database.line(agent.name(), (real::COUNTER, None), seen).await?;
         let [scrape, interval] = [self.plan.scrape_every, self.plan.interval].map(millis);
-        let age_max = age_max_ms(interval);
-        let gap_max = self.gap_max_ms(scrape, interval) + agent.away_ms();
-        oracle::written(agent.name(), &line, seen, gap_max, age_max).result()
+        let visible = self.not_written(agent.name(), seen);
+        let excused: Vec<_> = agent.away().iter().copied().chain(visible.with_margin()).collect();
+        let gap_max = 2 * (scrape + interval);
+        oracle::written(agent.name(), &line, seen, [gap_max, age_max_ms(interval)], &excused).result()
     }
 
     /// The points of an agent's vital sign.

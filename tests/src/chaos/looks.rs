@@ -1,10 +1,14 @@
 //! What somebody saw who looked at the page again and again, as a Prometheus does.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::oracle::SLACK_MS;
 use crate::page::Page;
 use crate::sim::{Fate, Tick};
+
+/// Less than the second for which an ack waits for the sync of its vital signs.
+const HELD: Duration = Duration::from_millis(900);
 
 /// One look at the page, or what should have been one.
 #[derive(Debug, Clone)]
@@ -15,6 +19,8 @@ pub struct Look {
     pub read_ms: i64,
     /// There was one.
     pub is_page: bool,
+    /// How many acks of this aggregator process did not wait for the disk, so far.
+    pub unsynced_acks: f64,
     /// Each agent's counters, by their label `k`, and its vital sign as number 0 of none.
     pub agents: BTreeMap<String, Shown>,
 }
@@ -36,7 +42,7 @@ impl Look {
     /// One that nothing came of.
     #[must_use]
     pub fn missed(asked_ms: i64, read_ms: i64) -> Self {
-        Self { asked_ms, read_ms, is_page: false, agents: BTreeMap::new() }
+        Self { asked_ms, read_ms, is_page: false, unsynced_acks: 0.0, agents: BTreeMap::new() }
     }
 
     /// Reads a page.
@@ -56,7 +62,8 @@ impl Look {
             let shown = agents.entry(sample.label("instance").to_owned()).or_default();
             (shown.written, shown.at_ms) = (Some(sample.value), sample.timestamp_ms);
         }
-        Self { asked_ms, read_ms, is_page: true, agents }
+        let unsynced_acks = page.of("fleetgauge_history_unsynced_acks_total").map(|sample| sample.value).sum();
+        Self { asked_ms, read_ms, is_page: true, unsynced_acks, agents }
     }
 }
 
@@ -90,15 +97,30 @@ pub fn is_unseen(tick: &Tick, looks: &[Look], gap_max_ms: i64) -> bool {
     tick.fate == Fate::Live && next.is_none_or(|look| look.asked_ms - tick.at_ms > gap_max_ms)
 }
 
+/// May the ack of this live push be one that did not wait for the disk any longer? That is allowed, and
+/// counted: only where the process that gave it says so, or has said nothing since then. What a `welcome`
+/// says is on the disk always.
+#[must_use]
+pub fn may_be_unsynced(tick: &Tick, looks: &[Look], lives: &[(i64, i64)]) -> bool {
+    if tick.fate != Fate::Live || tick.is_welcomed || tick.acked_after < HELD {
+        return false;
+    }
+    let acked_ms = tick.acked_ms();
+    let Some((from, until)) = lives.iter().find(|(from, until)| (*from..=*until).contains(&acked_ms)) else {
+        return false;
+    };
+    let of_life = || looks.iter().filter(|look| look.is_page && look.asked_ms >= *from && look.read_ms <= *until);
+    let before = of_life().rfind(|look| look.read_ms < tick.at_ms).map_or(0.0, |look| look.unsynced_acks);
+    of_life().find(|look| look.asked_ms >= acked_ms).is_none_or(|look| look.unsynced_acks > before)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn what_nobody_could_have_seen_is_not_missed() {
-        let tick = |at_ms, fate| Tick { at_ms, mono: Duration::ZERO, fate, acked_after: Duration::ZERO };
+        let tick = |at_ms, fate| Tick { fate, ..Tick::measured(at_ms, Duration::ZERO) };
         let seen = |asked_ms| Look { is_page: true, ..Look::missed(asked_ms, asked_ms) };
         let looks = [seen(10_100), Look::missed(12_000, 12_000), seen(13_000)];
         for (at_ms, fate, expected) in [
@@ -109,6 +131,30 @@ mod tests {
             (13_100, Fate::Live, true),
         ] {
             assert_eq!(is_unseen(&tick(at_ms, fate), &looks, 2000), expected, "{at_ms} {fate:?}");
+        }
+    }
+
+    #[test]
+    fn an_ack_without_a_sync_is_believed_of_a_process_that_says_so() {
+        let look = |asked_ms, unsynced_acks| Look { is_page: true, unsynced_acks, ..Look::missed(asked_ms, asked_ms) };
+        let looks = [look(9_000, 3.0), look(10_500, 3.0), look(12_000, 4.0), look(15_000, 4.0)];
+        let lives = [(8_000, 16_000), (20_000, i64::MAX)];
+        let tick = |at_ms, acked_after| Tick {
+            fate: Fate::Live,
+            acked_after: Duration::from_millis(acked_after),
+            ..Tick::measured(at_ms, Duration::ZERO)
+        };
+        for (tick, expected) in [
+            (tick(10_000, 1_000), true),
+            (tick(10_000, 800), false),
+            (Tick { is_welcomed: true, ..tick(10_000, 1_000) }, false),
+            (Tick { fate: Fate::Late, ..tick(10_000, 1_000) }, false),
+            (tick(9_001, 1_000), false),
+            (tick(13_000, 1_000), false),
+            (tick(14_500, 1_000), true),
+            (tick(16_500, 1_000), false),
+        ] {
+            assert_eq!(may_be_unsynced(&tick, &looks, &lives), expected, "{tick:?}");
         }
     }
 }

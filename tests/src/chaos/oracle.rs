@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::looks::{Look, longest_pause};
-use crate::page::Page;
+use super::visible::Visible;
 use crate::sim::{Fate, Tick};
 
 /// Most faults of one kind that are told.
@@ -153,30 +153,59 @@ pub fn counter(
     faults
 }
 
-/// Where pages say when things were measured, nothing that came late and was acknowledged is missing:
-/// nobody leaves it out because it may have been seen.
-pub fn late(name: &str, truth: &[Tick], line: &BTreeMap<i64, f64>) -> Faults {
+/// What came late and was acknowledged is written, to the sample; but for what may have been seen, where
+/// that is left out.
+pub fn late(name: &str, truth: &[Tick], line: &BTreeMap<i64, f64>, seen: &Visible) -> Faults {
     let mut faults = Faults::default();
     let there: BTreeSet<u64> = line.values().map(|value| value.to_bits()).collect();
     for (number, tick) in (1_u32..).zip(truth) {
-        if tick.fate == Fate::Late && !there.contains(&f64::from(number).to_bits()) {
+        if tick.fate == Fate::Late && !there.contains(&f64::from(number).to_bits()) && !seen.covers(tick) {
             faults.add(|| format!("{name}: measurement {number}, {tick:?}, is nowhere"));
         }
     }
     faults
 }
 
+/// What was acknowledged as live stands on the page, or something newer: on each that was asked for
+/// after the ack and before an interval was over. So long it stands there even if its connection
+/// breaks at once.
+pub fn shown(name: &str, truth: &[Tick], looks: &[Look], lives: &[(i64, i64)], interval_ms: i64) -> Faults {
+    let mut faults = Faults::default();
+    let live = truth.iter().enumerate().filter(|(_, tick)| tick.fate == Fate::Live && !tick.is_welcomed);
+    for (at, tick) in live {
+        let (acked_ms, until) = (tick.acked_ms(), tick.at_ms + interval_ms);
+        let from = looks.partition_point(|look| look.asked_ms <= acked_ms);
+        let asked = looks.iter().skip(from).take_while(|look| look.read_ms <= until).filter(|look| look.is_page);
+        for look in asked {
+            let is_same_life = lives.iter().any(|(from, until)| *from <= acked_ms && look.read_ms <= *until);
+            let shown = look.agents.get(name).and_then(|shown| shown.tick);
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+            if is_same_life && shown.is_none_or(|shown| shown < (at + 1) as f64) {
+                faults.add(|| format!("{name}: {tick:?} is acknowledged, and the page shows {shown:?} after it"));
+            }
+        }
+    }
+    faults
+}
+
 /// A series of a real agent, whose values are the Unix milliseconds at which they were written: it
-/// never falls, nothing is missing for longer than `gap_max_ms` and than nobody looked, and no value
-/// is older than `age_max_ms` or newer than its time.
-pub fn written(name: &str, line: &BTreeMap<i64, f64>, looks: &[Look], gap_max_ms: i64, age_max_ms: i64) -> Faults {
+/// never falls, nothing is missing for longer than `gap_max_ms`, than it was `excused` and than nobody
+/// looked, and no value is older than `age_max_ms` or newer than its time.
+pub fn written(
+    name: &str,
+    line: &BTreeMap<i64, f64>,
+    looks: &[Look],
+    [gap_max_ms, age_max_ms]: [i64; 2],
+    excused: &[(i64, i64)],
+) -> Faults {
     let mut faults = Faults::default();
     for ((at, value), (next_at, next)) in line.iter().zip(line.iter().skip(1)) {
         if next < value {
             faults.add(|| format!("{name}: a reset: {value} at {at}, then {next} at {next_at}"));
         }
-        if next_at - at > gap_max_ms + SLACK_MS + longest_pause(looks, *at, *next_at) {
-            faults.add(|| format!("{name}: nothing between {at} and {next_at}, which are {} ms", next_at - at));
+        let missing = longest_outside((*at, *next_at), excused);
+        if missing > gap_max_ms + SLACK_MS + longest_pause(looks, *at, *next_at) {
+            faults.add(|| format!("{name}: nothing between {at} and {next_at}, {missing} ms for no reason"));
         }
     }
     for (at, value) in line {
@@ -192,70 +221,24 @@ pub fn written(name: &str, line: &BTreeMap<i64, f64>, looks: &[Look], gap_max_ms
     faults
 }
 
+/// The longest part of this time that is outside of all these, in milliseconds.
+fn longest_outside((from, until): (i64, i64), times: &[(i64, i64)]) -> i64 {
+    let mut times: Vec<_> = times.iter().filter(|(began, ended)| *began < until && from < *ended).collect();
+    times.sort_unstable();
+    let (mut longest, mut reached) = (0, from);
+    for (began, ended) in times {
+        longest = longest.max(began - reached);
+        reached = reached.max(*ended);
+    }
+    longest.max(until - reached)
+}
+
 /// How long the slowest live push since then took to be acknowledged.
 #[must_use]
 pub fn longest_wait(sim: &crate::sim::Sim, since: std::time::Instant) -> Duration {
     let before = sim.mono_at(since);
     let live = |tick: &&Tick| tick.fate == Fate::Live && tick.mono > before;
     sim.look(|state| state.ticks().iter().filter(live).map(|tick| tick.acked_after).max().unwrap_or_default())
-}
-
-/// The counters of where samples went, of one aggregator process.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Conservation {
-    /// Came in whole pushes.
-    pub received: f64,
-    /// Went on the page.
-    pub visible: f64,
-    /// Went to the history only.
-    pub stored: f64,
-    /// Were taken by remote write.
-    pub forwarded: f64,
-    /// Were safe already.
-    pub duplicate: f64,
-    /// Were dropped, by reason.
-    pub dropped: BTreeMap<String, f64>,
-    /// Have no answer yet.
-    pub pending: f64,
-}
-
-impl Conservation {
-    /// Reads the aggregator's own metrics.
-    ///
-    /// # Errors
-    /// When one of them is not there.
-    pub fn of(page: &Page) -> Result<Self, String> {
-        let all = |name: &str| page.of(name).map(|sample| sample.value).sum::<f64>();
-        let sum = |name: &str| match page.of(name).next() {
-            Some(_) => Ok(all(name)),
-            None => Err(format!("the page has no {name}")),
-        };
-        Ok(Self {
-            received: sum("fleetgauge_samples_received_total")?,
-            visible: sum("fleetgauge_samples_visible_total")?,
-            stored: sum("fleetgauge_samples_stored_total")?,
-            forwarded: sum("fleetgauge_samples_forwarded_total")?,
-            duplicate: sum("fleetgauge_samples_duplicate_total")?,
-            dropped: page
-                .of("fleetgauge_samples_dropped_total")
-                .filter(|sample| sample.value > 0.0)
-                .map(|sample| (sample.label("reason").to_owned(), sample.value))
-                .collect(),
-            pending: sum("fleetgauge_samples_pending")?,
-        })
-    }
-
-    /// Is every sample somewhere, and exactly once?
-    ///
-    /// # Errors
-    /// When one is not, or something still waits.
-    pub fn check(&self) -> Result<(), String> {
-        let found = self.visible + self.stored + self.forwarded + self.duplicate + self.dropped.values().sum::<f64>();
-        match self.received == found && self.pending == 0.0 {
-            true => Ok(()),
-            false => Err(format!("{} samples are unaccounted for at rest: {self:?}", self.received - found)),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -266,10 +249,8 @@ mod tests {
     /// Measured every 250 ms from 10,000 on; acknowledged are all but the last.
     fn truth(ticks: u64) -> Vec<Tick> {
         let tick = |number: u64| Tick {
-            at_ms: 10_000 + 250 * i64::try_from(number).unwrap(),
-            mono: Duration::from_millis(250 * number),
             fate: if number + 1 == ticks { Fate::Open } else { Fate::Live },
-            acked_after: Duration::ZERO,
+            ..Tick::measured(10_000 + 250 * i64::try_from(number).unwrap(), Duration::from_millis(250 * number))
         };
         (0..ticks).map(tick).collect()
     }
@@ -300,7 +281,8 @@ mod tests {
             counters: BTreeMap::from([(0, number), (1, number * 2.0 + torn)]),
             ..Shown::default()
         };
-        Look { asked_ms: at_ms, read_ms: at_ms, is_page: true, agents: BTreeMap::from([("a".to_owned(), shown)]) }
+        let agents = BTreeMap::from([("a".to_owned(), shown)]);
+        Look { is_page: true, agents, ..Look::missed(at_ms, at_ms) }
     }
 
     #[test]
@@ -315,6 +297,20 @@ mod tests {
         ] {
             let said = wrong(pages("a", &truth, &bad, 3000));
             assert!(said.contains(says), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_is_acknowledged_and_not_shown_is_seen() {
+        let mut truth = truth(41);
+        truth.iter_mut().for_each(|tick| tick.acked_after = Duration::from_millis(20));
+        let lives = [(0, 12_060), (13_000, i64::MAX)];
+        // The measurement of 12.0 s is number 9, that of 13.0 s number 13.
+        let shown = |looks: &[Look]| super::shown("a", &truth, looks, &lives, 250).result();
+        let gone = |at_ms| Look { is_page: true, ..Look::missed(at_ms, at_ms) };
+        shown(&[look(12_050, 9.0, 0.0), look(12_200, 8.0, 0.0), gone(12_950), look(13_240, 14.0, 0.0)]).unwrap();
+        for bad in [look(12_050, 8.0, 0.0), gone(12_050), look(13_240, 12.0, 0.0)] {
+            assert!(shown(&[bad]).expect_err("it is not shown").contains("is acknowledged"));
         }
     }
 
@@ -334,9 +330,14 @@ mod tests {
         counter("a", &truth, &gap, [250, 500, 3000], |tick| (11_500..14_500).contains(&tick.at_ms)).result().unwrap();
         let mut late_ones = truth.clone();
         late_ones.iter_mut().for_each(|tick| tick.fate = Fate::Late);
-        late("a", &late_ones[..40], &good).result().unwrap();
-        assert!(wrong(late("a", &late_ones, &gap)).contains("is nowhere"));
-        late("a", &truth, &gap).result().unwrap();
+        let never = Visible::never();
+        late("a", &late_ones[..40], &good, &never).result().unwrap();
+        assert!(wrong(late("a", &late_ones, &gap, &never)).contains("is nowhere"));
+        late("a", &truth, &gap, &never).result().unwrap();
+        // From 12 to 14 s it stood on the page, frozen.
+        let looks: Vec<Look> = (48..=56).map(|n| look(n * 250, 9.0, 0.0)).collect();
+        let seen = Visible::of("a", &looks, 250, &[(0, i64::MAX)]);
+        late("a", &late_ones[..40], &gap, &seen).result().unwrap();
         let ahead: BTreeMap<i64, f64> = good.iter().map(|(at, value)| (at + 10_000, *value)).collect();
         assert!(wrong(counter("a", &truth, &ahead, [250, 500, 3000], |_| false)).contains("which is of"));
         let short: BTreeMap<i64, f64> = good.range(..15_000).map(|(at, value)| (*at, *value)).collect();
@@ -350,34 +351,23 @@ mod tests {
     fn what_a_real_agent_says_has_its_time_in_itself() {
         let good: BTreeMap<i64, f64> = (0..20).map(|n| (10_000 + 250 * n, 9_900.0 + 250.0 * n as f64)).collect();
         let looks: Vec<Look> = (0..20).map(|n| Look::missed(10_000 + 250 * n, 10_000 + 250 * n)).collect();
-        written("a", &good, &looks, 500, 1000).result().unwrap();
+        written("a", &good, &looks, [500, 1000], &[]).result().unwrap();
         let mut bad = good.clone();
         bad.insert(14_001, 10_000.0);
-        let said = wrong(written("a", &bad, &looks, 500, 1000));
+        let said = wrong(written("a", &bad, &looks, [500, 1000], &[]));
         assert!(said.contains("a reset") && said.contains("ms before"), "{said}");
         let gap: BTreeMap<i64, f64> = good.into_iter().filter(|(at, _)| !(11_000..13_000).contains(at)).collect();
-        assert!(wrong(written("a", &gap, &looks, 500, 1000)).contains("nothing between"));
+        assert!(wrong(written("a", &gap, &looks, [500, 1000], &[])).contains("nothing between"));
+        written("a", &gap, &looks, [500, 1000], &[(11_400, 12_000)]).result().unwrap();
+        assert!(wrong(written("a", &gap, &looks, [500, 1000], &[(14_000, 16_000)])).contains("nothing between"));
+        let outside = |times: &[(i64, i64)]| longest_outside((10, 20), times);
+        assert_eq!([outside(&[]), outside(&[(0, 30)]), outside(&[(15, 30), (12, 14)])], [10, 0, 2]);
+        assert_eq!([outside(&[(12, 18), (13, 14)]), outside(&[(0, 10), (20, 30)])], [2, 10]);
         // Who looks stood still as well: from 10.75 to 13.25 s, half a second more than a look may take.
         let paused: Vec<Look> =
             looks.iter().filter(|look| !(11_000..13_250).contains(&look.asked_ms)).cloned().collect();
         assert_eq!(longest_pause(&paused, 10_750, 13_250), 500);
         assert_eq!(longest_pause(&looks, 10_000, 14_000), 0);
-        assert!(wrong(written("a", &BTreeMap::new(), &looks, 500, 1000)).contains("only"));
-    }
-
-    #[test]
-    fn a_sample_too_many_or_too_few_is_seen() {
-        let page = |visible: u64, pending: u64| {
-            let page = format!(
-                "fleetgauge_samples_received_total 10\nfleetgauge_samples_visible_total {visible}
-fleetgauge_samples_stored_total 1\nfleetgauge_samples_forwarded_total 1\nfleetgauge_samples_duplicate_total 1
-fleetgauge_samples_dropped_total{{reason=\"a\"}} 1\nfleetgauge_samples_dropped_total{{reason=\"b\"}} 1
-fleetgauge_samples_pending {pending}\n"
-            );
-            Conservation::of(&Page::parse(&page)).unwrap().check()
-        };
-        assert!(page(5, 0).is_ok());
-        assert!(page(6, 0).is_err() && page(4, 0).is_err() && page(5, 1).is_err());
-        assert!(Conservation::of(&Page::default()).is_err());
+        assert!(wrong(written("a", &BTreeMap::new(), &looks, [500, 1000], &[])).contains("only"));
     }
 }

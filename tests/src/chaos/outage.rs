@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::judge::Found;
 use super::world::{Plan, World};
 use super::{Verdict, oracle};
 use crate::fault::{Direction, Fault, Schedule};
@@ -43,7 +44,15 @@ pub async fn outage(plan: Plan, params: Outage) -> Verdict {
     world.start_aggregator().await?;
     world.all_up().await;
     tokio::time::sleep(params.around).await;
-    world.judge().await
+    owed(&world.judge().await?)
+}
+
+/// Nothing was tried where nothing came late that nobody could have seen.
+fn owed(found: &Found) -> Verdict {
+    match found.owed > 0 {
+        true => Ok(found.to_string()),
+        false => Err(format!("nothing came late that had to be written: {found}")),
+    }
 }
 
 /// Nothing passes for a while, in both directions or in one, and nobody is told; then all that was
@@ -69,7 +78,7 @@ pub async fn stall(plan: Plan, params: Outage) -> Verdict {
     world.aggregator().thaw();
     world.all_up().await;
     tokio::time::sleep(params.around).await;
-    world.judge().await
+    owed(&world.judge().await?)
 }
 
 async fn peopled(plan: Plan, params: Outage) -> Result<World, String> {
@@ -97,14 +106,15 @@ pub async fn storm(mut plan: Plan, sims: usize, time: Duration) -> Verdict {
     world.add_putter();
     world.add_putter();
     tokio::time::sleep(time).await;
-    world.judge().await
+    Ok(world.judge().await?.to_string())
 }
 
-/// The aggregator is killed again and again, after times that the seed decides.
+/// The aggregator is killed again and again, after times that the seed decides; after the last time it is
+/// down for a while, so that something is measured that nobody can have seen.
 ///
 /// # Errors
 /// When a start is refused, or anything that was acknowledged is missing or wrong.
-pub async fn kill9(plan: Plan, sims: usize, kills: u32) -> Verdict {
+pub async fn kill9(plan: Plan, sims: usize, kills: u32, down: Duration) -> Verdict {
     let mut world = World::start(plan).await?;
     for _ in 0..sims {
         world.add_sim(|_| {});
@@ -113,17 +123,20 @@ pub async fn kill9(plan: Plan, sims: usize, kills: u32) -> Verdict {
         world.add_putter();
     }
     world.all_up().await;
-    for _ in 0..kills {
+    for kill in 1..=kills {
         let time = Duration::from_millis(world.random.u64(50..1500));
         tokio::time::sleep(time).await;
         world.end_aggregator(true).await;
+        if kill == kills {
+            tokio::time::sleep(down).await;
+        }
         world.start_aggregator().await?;
     }
     world.all_up().await;
-    let report = world.judge().await?;
+    let found = world.judge().await?;
     let puts: usize = world.putters.iter().map(super::putter::Putter::acknowledged).sum();
     match puts > 0 {
-        true => Ok(report),
+        true => owed(&found),
         false => Err("nothing was put: nothing was tried".to_owned()),
     }
 }

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -18,6 +18,8 @@ const WRITE_EVERY: Duration = Duration::from_millis(50);
 const NOTE: &str = "textfile";
 /// What an agent may take from its start to its first measurement.
 const START_MS: i64 = 2000;
+/// Its spool is synced every second.
+const UNSYNCED_MS: i64 = 1000;
 
 /// The agent; killed when dropped.
 #[derive(Debug)]
@@ -26,7 +28,7 @@ pub struct RealAgent {
     settings: Vec<(String, String)>,
     service: Option<Service>,
     writer: JoinHandle<()>,
-    away: Duration,
+    away: Vec<(i64, i64)>,
     _folder: TempDir,
 }
 
@@ -50,14 +52,7 @@ impl RealAgent {
         ];
         let settings: Vec<_> = settings.map(|(name, value)| (name.to_owned(), value)).to_vec();
         let service = service::agent(&settings).await?;
-        Ok(Self {
-            name: name.to_owned(),
-            settings,
-            service: Some(service),
-            writer,
-            away: Duration::ZERO,
-            _folder: folder,
-        })
+        Ok(Self { name: name.to_owned(), settings, service: Some(service), writer, away: Vec::new(), _folder: folder })
     }
 
     /// Its name.
@@ -71,23 +66,20 @@ impl RealAgent {
     /// # Errors
     /// When it refuses to start.
     pub async fn restart(&mut self) -> Result<(), String> {
-        let killed = Instant::now();
+        let killed_ms = lifecycle::clock::unix_ms();
         if let Some(service) = self.service.take() {
             service.kill().await;
         }
         self.service = Some(service::agent(&self.settings).await?);
-        self.away = self.away.max(killed.elapsed());
+        self.away.push((killed_ms - UNSYNCED_MS, lifecycle::clock::unix_ms() + START_MS));
         Ok(())
     }
 
-    /// For how long it measured nothing, at most. What a second's worth of measurements had not been
-    /// synced when it was killed counts as that too.
+    /// From when to when it measured nothing, Unix milliseconds. What had not been synced when it was
+    /// killed counts as that too.
     #[must_use]
-    pub fn away_ms(&self) -> i64 {
-        match i64::try_from(self.away.as_millis()).unwrap_or(i64::MAX) {
-            0 => 0,
-            away => away + START_MS + 1000,
-        }
+    pub fn away(&self) -> &[(i64, i64)] {
+        &self.away
     }
 
     /// Ends it: it says `bye`.

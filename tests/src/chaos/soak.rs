@@ -6,9 +6,10 @@ use super::Verdict;
 use super::world::{Plan, World};
 
 /// Part of the time after which memory is what it will be.
-const WARM: u32 = 6;
-/// The memory then and at the end: the least of so many looks, so that no page in the making counts.
-const LOOKS: usize = 20;
+const WARM: f64 = 1.0 / 6.0;
+/// Part of the time over which memory is averaged, then and at the end: it rises and falls with what is
+/// written to the disk from time to time.
+const WINDOW: f64 = 1.0 / 20.0;
 
 /// Agents come and go. `growth_max`: how much more memory there may be at the end than after a sixth
 /// of the time; `None`: that is not asked.
@@ -24,25 +25,29 @@ pub async fn soak(plan: Plan, sims: usize, time: Duration, growth_max: Option<f6
     world.all_up().await;
     let began = Instant::now();
     let mut away: Vec<usize> = Vec::new();
-    let mut warm = None;
+    // How much of the time is over, and the memory then.
+    let mut resident: Vec<(f64, u64)> = Vec::new();
     while began.elapsed() < time {
         come_and_go(&mut world, &mut away).await;
         tokio::time::sleep(Duration::from_millis(250)).await;
-        if warm.is_none() && began.elapsed() > time / WARM {
-            warm = Some(resident(&world).await);
-        }
+        let kib = world.aggregator().resident_kib().ok_or("how much memory it has is not known")?;
+        resident.push((began.elapsed().div_duration_f64(time), kib));
     }
-    let (warm, end) = (warm.unwrap_or_default(), resident(&world).await);
+    let (warm, end) = (mean(&resident, WARM), mean(&resident, 1.0 - WINDOW));
+    let most = resident.iter().map(|(_, kib)| *kib).max().unwrap_or_default();
     for number in away {
         if let Some(sim) = world.sims.get_mut(number) {
             sim.start_again();
         }
     }
     let report = world.judge().await?;
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-    let growth = end as f64 / warm.max(1) as f64 - 1.0;
-    let figures = format!("{warm} KiB after a sixth of {time:?}, {end} KiB at the end, {:+.1} %", growth * 100.0);
-    match growth_max.is_some_and(|most| growth > most) {
+    let growth = end / warm - 1.0;
+    let figures = format!(
+        "{warm:.0} KiB after a sixth of {time:?}, {end:.0} KiB at the end, {:+.1} %, {most} KiB at most",
+        growth * 100.0
+    );
+    // Not a number, where nothing was seen, is no answer either.
+    match growth_max.is_some_and(|most| !(growth <= most)) {
         true => Err(format!("seed {}: {figures}; {report}", world.plan.seed)),
         false => Ok(format!("{figures}; {report}")),
     }
@@ -68,11 +73,24 @@ async fn come_and_go(world: &mut World, away: &mut Vec<usize>) {
     }
 }
 
-async fn resident(world: &World) -> u64 {
-    let mut least = u64::MAX;
-    for _ in 0..LOOKS {
-        least = least.min(world.aggregator().resident_kib().unwrap_or(u64::MAX));
-        tokio::time::sleep(Duration::from_millis(50)).await;
+/// The average of what was seen from this part of the time on, for [`WINDOW`].
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+fn mean(resident: &[(f64, u64)], from: f64) -> f64 {
+    let seen = resident.iter().filter(|(at, _)| (from..from + WINDOW).contains(at));
+    let (sum, count) = seen.fold((0.0, 0.0), |(sum, count), (_, kib)| (sum + *kib as f64, count + 1.0));
+    sum / count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_rises_and_falls_is_averaged_over_a_while() {
+        // 100 to 109, again and again, and 10 more in the end.
+        let kib = |n: u64| 100 + n % 10 + if n >= 950 { 10 } else { 0 };
+        let resident: Vec<(f64, u64)> = (0..1000).map(|n| (n as f64 / 1000.0, kib(n))).collect();
+        assert!((mean(&resident, WARM) - 104.5).abs() < 0.2);
+        assert!((mean(&resident, 1.0 - WINDOW) - 114.5).abs() < 0.2);
     }
-    least
 }

@@ -120,6 +120,7 @@ impl World {
             ("FLEETGAUGE_DURABILITY", plan.durability.to_owned()),
         ];
         let settings: Vec<_> = settings.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        let began_ms = lifecycle::clock::unix_ms();
         let (service, ports) = service::aggregator(&settings).await?;
         let link = Cable::rough(ports.link, plan.link.clone()).await;
         let line = Cable::rough(ports.line, plan.line.clone()).await;
@@ -141,7 +142,7 @@ impl World {
             service: Some(service),
             ports,
             settings,
-            lives: vec![(lifecycle::clock::unix_ms(), i64::MAX)],
+            lives: vec![(began_ms, i64::MAX)],
             _folder: folder,
         })
     }
@@ -204,11 +205,12 @@ impl World {
     /// # Errors
     /// When it refuses to.
     pub async fn start_aggregator(&mut self) -> Result<(), String> {
+        let began_ms = lifecycle::clock::unix_ms();
         let (service, ports) = service::aggregator(&self.settings).await?;
         for (cable, target) in [(&self.link, ports.link), (&self.line, ports.line), (&self.http, ports.http)] {
             cable.lead_to(target);
         }
-        self.lives.push((lifecycle::clock::unix_ms(), i64::MAX));
+        self.lives.push((began_ms, i64::MAX));
         (self.service, self.ports) = (Some(service), ports);
         Ok(())
     }

@@ -28,6 +28,22 @@ pub struct Tick {
     pub fate: Fate,
     /// How long it took from the measurement to the acknowledgement.
     pub acked_after: Duration,
+    /// No ack told it, but the `welcome` of a later connection.
+    pub is_welcomed: bool,
+}
+
+impl Tick {
+    /// One that nobody has answered for.
+    #[must_use]
+    pub fn measured(at_ms: i64, mono: Duration) -> Self {
+        Self { at_ms, mono, fate: Fate::Open, acked_after: Duration::ZERO, is_welcomed: false }
+    }
+
+    /// When it was acknowledged, by the true wall clock, Unix milliseconds.
+    #[must_use]
+    pub fn acked_ms(&self) -> i64 {
+        self.at_ms.saturating_add(i64::try_from(self.acked_after.as_millis()).unwrap_or(i64::MAX))
+    }
 }
 
 /// A push to be sent.
@@ -70,7 +86,7 @@ pub struct State {
 impl State {
     /// Measures; gives the number of the measurement.
     pub fn measure(&mut self, at_ms: i64, mono: Duration) -> u64 {
-        self.ticks.push(Tick { at_ms, mono, fate: Fate::Open, acked_after: Duration::ZERO });
+        self.ticks.push(Tick::measured(at_ms, mono));
         let tick = self.ticks.len() as u64;
         if self.is_connected && self.fresh.len() + self.live.len() < self.live_window {
             self.fresh.push_back(tick);
@@ -115,19 +131,19 @@ impl State {
         self.spool.push_back(Numbered { seq: self.late_seq, tick });
     }
 
-    fn settle(&mut self, tick: u64, fate: Fate, now: Duration) {
+    fn settle(&mut self, tick: u64, fate: Fate, now: Duration, is_welcomed: bool) {
         let found = usize::try_from(tick - 1).ok().and_then(|at| self.ticks.get_mut(at));
         if let Some(found) = found {
-            found.fate = fate;
+            (found.fate, found.is_welcomed) = (fate, is_welcomed);
             found.acked_after = now.saturating_sub(found.mono);
         }
     }
 
     /// A connection begins, and the aggregator said what is safe.
     pub fn welcomed(&mut self, acked: Acked, live_window: u32, late_window: u32, now: Duration) {
-        self.acked(Stream::Live, acked.live, now);
+        self.safe(Stream::Live, acked.live, now, true);
         self.late_sent = self.spool.len();
-        self.acked(Stream::Late, acked.late, now);
+        self.safe(Stream::Late, acked.late, now, true);
         self.late_sent = 0;
         // What was sent live and may be lost is measured a while ago now.
         for Numbered { tick, .. } in std::mem::take(&mut self.live) {
@@ -147,12 +163,16 @@ impl State {
         }
     }
 
-    /// All up to this number is safe.
+    /// An ack: all up to this number is safe.
     pub fn acked(&mut self, stream: Stream, seq: u64, now: Duration) {
+        self.safe(stream, seq, now, false);
+    }
+
+    fn safe(&mut self, stream: Stream, seq: u64, now: Duration, is_welcomed: bool) {
         match stream {
             Stream::Live => {
                 while let Some(first) = self.live.pop_front_if(|first| first.seq <= seq) {
-                    self.settle(first.tick, Fate::Live, now);
+                    self.settle(first.tick, Fate::Live, now, is_welcomed);
                 }
             }
             Stream::Late => {
@@ -160,7 +180,7 @@ impl State {
                     && let Some(first) = self.spool.pop_front_if(|first| first.seq <= seq)
                 {
                     self.late_sent -= 1;
-                    self.settle(first.tick, Fate::Late, now);
+                    self.settle(first.tick, Fate::Late, now, is_welcomed);
                 }
             }
         }
@@ -228,6 +248,8 @@ mod tests {
         state.disconnected();
         state.welcomed(Acked { live: 1, late: 2 }, 2, 16, ms(100));
         assert_eq!(fates(&state), [Fate::Late, Fate::Live, Fate::Open, Fate::Late]);
+        let welcomed: Vec<bool> = state.ticks().iter().map(|tick| tick.is_welcomed).collect();
+        assert_eq!(welcomed, [false, false, false, true]);
         assert_eq!(state.next_late(), Some(Outgoing { stream: Stream::Late, seq: 3, tick: 3 }));
         assert!(state.next_late().is_none() && state.next_live().is_none() && !state.is_settled());
         state.acked(Stream::Late, 3, ms(100));

@@ -20,8 +20,12 @@ use super::keys::{Key, Space};
 use super::partitions;
 use super::point::Point;
 
-/// Memory for points that are not in a table yet. A table of this size holds some 300,000.
-const MEMTABLE_BYTES: u64 = 32 << 20;
+/// Memory for points that are not in a table yet. A table of this size holds some 150,000. While one is
+/// written there is another.
+const POINTS_MEMTABLE_BYTES: u64 = 16 << 20;
+/// The same for keys, and for what is known of the whole: each commit writes that anew, and all of them
+/// stay in memory until one table of one entry is made of them.
+const SMALL_MEMTABLE_BYTES: u64 = 2 << 20;
 /// Memory for blocks that were read: reading is mostly in sequence.
 const CACHE_BYTES: u64 = 8 << 20;
 /// From so many bytes of journals small memtables are written too: each commit is in `meta`, and the
@@ -159,10 +163,11 @@ impl Hot {
         let points = database.keyspace("points", || {
             // Points are read in ranges, which filters do not help with.
             let none = fjall::config::FilterPolicy::disabled();
-            options().max_memtable_size(MEMTABLE_BYTES).filter_policy(none)
+            options().max_memtable_size(POINTS_MEMTABLE_BYTES).filter_policy(none)
         })?;
-        let keys = database.keyspace("keys", options)?;
-        let meta = database.keyspace("meta", options)?;
+        let small = || options().max_memtable_size(SMALL_MEMTABLE_BYTES);
+        let keys = database.keyspace("keys", small)?;
+        let meta = database.keyspace("meta", small)?;
         let stats = match meta.get("stats")? {
             Some(bytes) => Stats::from_bytes(&bytes).ok_or_else(|| Failure::Damaged("its stats".to_owned()))?,
             None if is_used => return Err(Failure::Damaged("what was stored in it is gone".to_owned())),
