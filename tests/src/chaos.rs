@@ -9,6 +9,7 @@ pub mod database;
 pub mod hostile;
 pub mod judge;
 pub mod looks;
+pub mod newcomer;
 pub mod oracle;
 pub mod outage;
 pub mod putter;

@@ -19,6 +19,7 @@ pub mod vitals;
 mod wire;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,10 +107,11 @@ pub fn moment() -> Moment {
 /// Takes in a connection of the system until it ends: first TLS, where that is spoken. Who is in the
 /// middle of that has said no `hello` either, so it has one of their places from the first moment on.
 pub(crate) async fn accepted(tcp: TcpStream, peer: SocketAddr, shared: Arc<Shared>, stop: Stop) {
+    let place = admit::begin_handshake(peer.ip(), &shared, &stop, admit::speaks(&tcp, &shared)).await;
     if !shared.access.speaks_tls() {
-        return serve(tcp, peer, shared, stop).await;
+        return serve_with(tcp, peer, shared, stop, place).await;
     }
-    let mut place = match admit::begin_handshake(peer.ip(), &shared, &stop).await {
+    let mut place = match place {
         Ok(place) => place,
         Err(refused) => {
             // In the middle of a handshake nothing can be said.
@@ -118,13 +120,16 @@ pub(crate) async fn accepted(tcp: TcpStream, peer: SocketAddr, shared: Arc<Share
             return drop(tcp);
         }
     };
+    // It holds the connection, whose end a stranger waits for.
+    let mut entering = pin!(shared.access.enter(tcp, peer, Listener::Link, stop.clone()));
     tokio::select! {
-        entered = shared.access.enter(tcp, peer, Listener::Link, stop.clone()) => {
-            if let Some((stream, _)) = entered {
-                serve_with(stream, peer, Arc::clone(&shared), stop, Ok(place)).await;
-            }
+        entered = &mut entering => if let Some((stream, _)) = entered {
+            serve_with(stream, peer, Arc::clone(&shared), stop, Ok(place)).await;
+        },
+        () = place.displaced() => {
+            note_end(&admit::displaced(&shared), peer, &shared, None, None);
+            admit::dawdle(&shared, stop, std::future::pending()).await;
         }
-        () = place.displaced() => note_end(&admit::displaced(&shared), peer, &shared, None, None),
     }
 }
 
@@ -133,7 +138,7 @@ pub async fn serve<IO>(io: IO, peer: SocketAddr, shared: Arc<Shared>, stop: Stop
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let place = admit::begin_handshake(peer.ip(), &shared, &stop).await;
+    let place = admit::begin_handshake(peer.ip(), &shared, &stop, std::future::pending()).await;
     serve_with(io, peer, shared, stop, place).await;
 }
 

@@ -18,6 +18,8 @@ use crate::sim::state::{Outgoing, Tick};
 pub const FLOOD: &str = "flood";
 /// Its counters, so that a push is worth something.
 pub const FLOOD_COUNTERS: usize = 1000;
+/// The last number of the address of those who say nothing.
+pub(super) const SILENT_HOST: u8 = 5;
 /// Between two attempts of an attacker that was thrown out.
 const AGAIN: Duration = Duration::from_millis(10);
 
@@ -32,7 +34,7 @@ pub async fn attack(link: SocketAddr, silent: usize) {
     attackers.spawn(again_and_again(link, 3, garbage));
     attackers.spawn(again_and_again(link, 4, never_read));
     for _ in 0..silent {
-        attackers.spawn(again_and_again(link, 5, say_nothing));
+        attackers.spawn(again_and_again(link, SILENT_HOST, say_nothing));
     }
     while attackers.join_next().await.is_some() {}
 }
@@ -51,8 +53,8 @@ async fn again_and_again<F: Future<Output = std::io::Result<()>>>(
     }
 }
 
-/// From an address that nobody else has.
-async fn connect(link: SocketAddr, host: u8) -> std::io::Result<TcpStream> {
+/// From this address of this host.
+pub(super) async fn connect(link: SocketAddr, host: u8) -> std::io::Result<TcpStream> {
     if link.ip() != IpAddr::V4(Ipv4Addr::LOCALHOST) {
         return TcpStream::connect(link).await;
     }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::process::Command;
 
 use super::Verdict;
-use super::attack::{FLOOD, FLOOD_COUNTERS};
+use super::attack::{FLOOD, FLOOD_COUNTERS, SILENT_HOST};
+use super::newcomer::{Arrivals, Newcomer};
 use super::world::{Plan, World};
 use crate::http;
 use crate::sim::state::{Fate, Tick};
@@ -18,6 +19,13 @@ use crate::sim::{Settings, Sim};
 const ACK_WITHIN: Duration = Duration::from_secs(3);
 /// Between two scrapes that are measured.
 const SCRAPE_PAUSE: Duration = Duration::from_millis(50);
+
+/// The last number of an address that no attacker has.
+const OWN_HOST: u8 = 6;
+/// A newcomer of such an address is welcome by then ...
+const OWN_WITHIN: Duration = Duration::from_secs(1);
+/// ... and one that shares its address with those who say nothing.
+const SHARED_WITHIN: Duration = Duration::from_secs(5);
 
 /// How many do what, and for how long.
 #[derive(Debug, Clone)]
@@ -49,8 +57,8 @@ struct Figures {
 /// One agent floods, one sends garbage, one never reads, and many say nothing.
 ///
 /// # Errors
-/// When others lose their place or anything that was acknowledged, wait too long, or it takes too
-/// much memory.
+/// When others lose their place or anything that was acknowledged, wait too long, do not get in, or it
+/// takes too much memory.
 pub async fn hostile(plan: Plan, params: Hostile) -> Verdict {
     // What attackers cost others is asked, and not how fast a disk syncs.
     let mut world = World::start(Plan { durability: "os", ..plan }).await?;
@@ -71,7 +79,9 @@ pub async fn hostile(plan: Plan, params: Hostile) -> Verdict {
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| format!("{}: {error}", params.program.display()))?;
+    let newcomers = [Newcomer::start(link, OWN_HOST), Newcomer::start(link, SILENT_HOST)];
     let hostile = measure(&world, params.time).await?;
+    let [own, shared] = newcomers.map(Newcomer::end);
     let resident = world.aggregator().resident_kib().unwrap_or(u64::MAX);
     let welcomes = world.sims.iter().map(|sim| sim.seen().welcomes).max().unwrap_or(0);
     attackers.kill().await.map_err(|error| format!("the attackers are gone already: {error}"))?;
@@ -79,9 +89,11 @@ pub async fn hostile(plan: Plan, params: Hostile) -> Verdict {
     let ratio = |of: fn(&Figures) -> Duration| of(&hostile).as_secs_f64() / of(&quiet).as_secs_f64().max(1e-6);
     let (push, scrape) = (ratio(|figures| figures.push_p99), ratio(|figures| figures.scrape_p50));
     let figures = format!(
-        "quiet: {quiet}; hostile: {hostile}; push p99 {push:.2} times, scrape p50 {scrape:.2} times; {resident} KiB"
+        "quiet: {quiet}; hostile: {hostile}; push p99 {push:.2} times, scrape p50 {scrape:.2} times; newcomers of an \
+         address of their own: {own}, of the silent ones' address: {shared}; {resident} KiB"
     );
-    let too_slow = params.ratio_max.is_some_and(|most| push > most || scrape > most);
+    let is_kept_out = own.longest > OWN_WITHIN || shared.longest > SHARED_WITHIN;
+    let too_slow = params.ratio_max.is_some_and(|most| push > most || scrape > most || is_kept_out);
     // Nobody else lost its connection, whatever it took.
     if welcomes > 1 || too_slow || resident > params.resident_kib_max || hostile.push_p99 > ACK_WITHIN {
         return Err(format!("seed {}: {welcomes} welcomes; {figures}; {report}", world.plan.seed));
@@ -93,6 +105,13 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { push_p99, scrape_p50, scrape_p99, pushes } = self;
         write!(f, "push p99 {push_p99:.1?} of {pushes}, scrape p50 {scrape_p50:.1?}, p99 {scrape_p99:.1?}")
+    }
+}
+
+impl fmt::Display for Arrivals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { count, at_first_try, longest } = self;
+        write!(f, "{at_first_try} of {count} welcome at the first try, the last after {longest:.1?}")
     }
 }
 

@@ -47,7 +47,7 @@ pub async fn soak(plan: Plan, sims: usize, time: Duration, growth_max: Option<f6
         growth * 100.0
     );
     // Not a number, where nothing was seen, is no answer either.
-    match growth_max.is_some_and(|most| !(growth <= most)) {
+    match growth_max.is_some_and(|most| growth.is_nan() || growth > most) {
         true => Err(format!("seed {}: {figures}; {report}", world.plan.seed)),
         false => Ok(format!("{figures}; {report}")),
     }

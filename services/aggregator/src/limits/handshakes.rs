@@ -1,7 +1,7 @@
-//! Connections that have not said a whole `hello` yet: so many and no more, of one address a quarter
-//! of them. When there is no place for a newcomer, one that has waited long makes room, of the address
-//! that has most of them, so that connections that say nothing cannot keep out agents, which say
-//! `hello` at once. Pure: time is passed in.
+//! Connections that are not in the fleet yet: so many and no more, of one address a quarter of them.
+//! When there is no place for a newcomer, one that has waited long makes room, of the address that has
+//! most of them. Whoever speaks at once, as agents do, need not wait for long: connections that say
+//! nothing make room for it sooner. Pure: time is passed in.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,6 +15,8 @@ use super::sender;
 
 /// Nobody makes room sooner: that would only exchange one agent of a herd for another.
 pub const SPARED: Duration = Duration::from_secs(1);
+/// But whoever has said no `hello` by then makes room for somebody who speaks.
+pub const SPARED_IF_SILENT: Duration = Duration::from_millis(500);
 /// An address has so much of all places.
 const PART_OF_SENDER: usize = 4;
 
@@ -40,6 +42,7 @@ struct Open {
 struct Place {
     since: Instant,
     from: IpAddr,
+    has_said_hello: bool,
     leave: oneshot::Sender<()>,
 }
 
@@ -60,23 +63,24 @@ impl Handshakes {
         Self { max, max_of_sender: (max / PART_OF_SENDER).max(1), enforce, open: Mutex::default() }
     }
 
-    /// A place for a newcomer; `None`: all that it could have are taken, by others that came a moment ago.
+    /// A place for a newcomer, which `speaks` already or not; `None`: all that it could have are taken, by
+    /// others that came a moment ago.
     #[must_use]
-    pub fn begin(self: &Arc<Self>, from: IpAddr, now: Instant) -> Option<Handshake> {
+    pub fn begin(self: &Arc<Self>, from: IpAddr, speaks: bool, now: Instant) -> Option<Handshake> {
         let from = sender(from);
         let mut open = self.open();
         let is_over = open.senders.get(&from).is_some_and(|own| own.len() >= self.max_of_sender);
         if is_over && self.enforce {
-            let oldest = open.oldest_of(from, now)?;
+            let oldest = open.replaceable_of(from, speaks, now)?;
             open.make_room(oldest);
         } else if open.places.len() >= self.max {
-            let oldest = open.oldest_of_largest(now)?;
+            let oldest = open.replaceable_of_largest(speaks, now)?;
             open.make_room(oldest);
         }
         let id = open.next;
         open.next += 1;
         let (leave, left) = oneshot::channel();
-        open.places.insert(id, Place { since: now, from, leave });
+        open.places.insert(id, Place { since: now, from, has_said_hello: false, leave });
         open.senders.entry(from).or_default().insert(id);
         Some(Handshake { id, of: Arc::clone(self), leave: left, is_over: is_over && !self.enforce })
     }
@@ -105,20 +109,27 @@ impl Handshakes {
 }
 
 impl Open {
-    /// The place of this address that was taken first, unless that was a moment ago.
-    fn oldest_of(&self, from: IpAddr, now: Instant) -> Option<u64> {
-        let oldest = *self.senders.get(&from)?.first()?;
-        let since = self.places.get(&oldest)?.since;
-        (now.saturating_duration_since(since) >= SPARED).then_some(oldest)
+    /// The place of this address that was taken first, unless that was a moment ago; for somebody who
+    /// `speaks` it may as well be the first whose connection is silent.
+    fn replaceable_of(&self, from: IpAddr, speaks: bool, now: Instant) -> Option<u64> {
+        let own = self.senders.get(&from)?;
+        let has = |id: u64, spared| {
+            self.places.get(&id).is_some_and(|place| now.saturating_duration_since(place.since) >= spared)
+        };
+        let oldest = own.first().copied().filter(|id| has(*id, SPARED));
+        oldest.or_else(|| {
+            let is_silent = |id: &u64| self.places.get(id).is_some_and(|place| !place.has_said_hello);
+            own.iter().copied().find(is_silent).filter(|id| speaks && has(*id, SPARED_IF_SILENT))
+        })
     }
 
     /// The same of the address that has most places, of those that have such a one; of several, the one
     /// that was taken first.
-    fn oldest_of_largest(&self, now: Instant) -> Option<u64> {
-        let oldest = |(from, own): (&IpAddr, &BTreeSet<u64>)| {
-            self.oldest_of(*from, now).map(|oldest| (own.len(), Reverse(oldest)))
+    fn replaceable_of_largest(&self, speaks: bool, now: Instant) -> Option<u64> {
+        let replaceable = |(from, own): (&IpAddr, &BTreeSet<u64>)| {
+            self.replaceable_of(*from, speaks, now).map(|id| (own.len(), Reverse(id)))
         };
-        self.senders.iter().filter_map(oldest).max().map(|(_, Reverse(oldest))| oldest)
+        self.senders.iter().filter_map(replaceable).max().map(|(_, Reverse(id))| id)
     }
 
     fn make_room(&mut self, id: u64) {
@@ -140,6 +151,13 @@ impl Open {
 }
 
 impl Handshake {
+    /// Its connection is no silent one: it has said a whole `hello`.
+    pub fn said_hello(&self) {
+        if let Some(place) = self.of.open().places.get_mut(&self.id) {
+            place.has_said_hello = true;
+        }
+    }
+
     /// Completes when the place is needed by a newcomer.
     pub async fn displaced(&mut self) {
         // Without an answer the place was given up already.
@@ -166,7 +184,7 @@ mod tests {
     async fn the_oldest_makes_room_unless_it_has_just_come() {
         let start = Instant::now();
         let all = Arc::new(Handshakes::new(2, false));
-        let begin = |after| all.begin(address(1), start + after);
+        let begin = |after| all.begin(address(1), false, start + after);
         let (mut first, second) = (begin(Duration::ZERO).unwrap(), begin(Duration::ZERO).unwrap());
         assert!(begin(SPARED / 2).is_none());
         let third = begin(SPARED).unwrap();
@@ -182,7 +200,7 @@ mod tests {
     async fn an_address_displaces_its_own_beyond_its_part() {
         let start = Instant::now();
         let all = Arc::new(Handshakes::new(8, true));
-        let begin = |from, after| all.begin(address(from), start + after);
+        let begin = |from, after| all.begin(address(from), false, start + after);
         let other = begin(2, Duration::ZERO).unwrap();
         let mut first = begin(1, Duration::ZERO).unwrap();
         let second = begin(1, Duration::ZERO).unwrap();
@@ -192,7 +210,7 @@ mod tests {
         assert_eq!((all.len(), all.of_one_address()), (3, (2, 2)));
         drop((other, second, third));
         // The address 2001:db8:: is one sender with all of its network.
-        let v6 = |text: &str| all.begin(text.parse().unwrap(), start);
+        let v6 = |text: &str| all.begin(text.parse().unwrap(), false, start);
         let _two = (v6("2001:db8::1").unwrap(), v6("2001:db8::2").unwrap());
         assert!(v6("2001:db8::3").is_none());
     }
@@ -201,7 +219,7 @@ mod tests {
     async fn where_all_is_full_the_largest_makes_room() {
         let start = Instant::now();
         let all = Arc::new(Handshakes::new(4, false));
-        let begin = |from, after| all.begin(address(from), start + after);
+        let begin = |from, after| all.begin(address(from), false, start + after);
         let slow = begin(1, Duration::ZERO).unwrap();
         let mut many: Vec<_> = (0..3).map(|_| begin(2, Duration::from_millis(1)).unwrap()).collect();
         assert!(many.last().unwrap().is_over, "that is counted");
@@ -219,10 +237,28 @@ mod tests {
     async fn an_address_that_comes_again_and_again_protects_no_other() {
         let start = Instant::now();
         let all = Arc::new(Handshakes::new(3, false));
-        let begin = |from, after| all.begin(address(from), start + after);
+        let begin = |from, after| all.begin(address(from), false, start + after);
         let mut silent = begin(1, Duration::ZERO).unwrap();
         let _fresh = (begin(2, SPARED).unwrap(), begin(2, SPARED).unwrap());
         let _newcomer = begin(3, SPARED).unwrap();
         silent.displaced().await;
+    }
+
+    #[tokio::test]
+    async fn the_silent_make_room_for_who_speaks() {
+        let start = Instant::now();
+        let all = Arc::new(Handshakes::new(8, true));
+        let begin = |speaks, after| all.begin(address(1), speaks, start + after);
+        let talks = begin(true, Duration::ZERO).unwrap();
+        talks.said_hello();
+        let mut silent = begin(false, Duration::ZERO).unwrap();
+        assert!(begin(true, SPARED_IF_SILENT / 2).is_none() && begin(false, SPARED_IF_SILENT).is_none());
+        let newcomer = begin(true, SPARED_IF_SILENT).unwrap();
+        silent.displaced().await;
+        newcomer.said_hello();
+        assert!(begin(true, SPARED_IF_SILENT * 3 / 2).is_none(), "these two have said hello");
+        let mut talks = talks;
+        let _newcomer = begin(true, SPARED).unwrap();
+        talks.displaced().await;
     }
 }

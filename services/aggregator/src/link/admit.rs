@@ -1,10 +1,13 @@
 //! Who may come in now, and with how much: the limits that concern a whole connection.
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use protocol::AgentName;
 use protocol::frame::RefuseCode;
+use security::tls::FIRST_BYTE;
+use tokio::net::TcpStream;
 
 use super::ended::Ended;
 use super::incumbent::Order;
@@ -39,23 +42,29 @@ pub(super) fn away() -> Duration {
 }
 
 /// A place for a connection that has not said a whole `hello` yet. Where all are taken it waits for a
-/// moment: agents say `hello` at once, and make room.
-pub(super) async fn begin_handshake(from: IpAddr, shared: &Shared, stop: &Stop) -> Result<Handshake, Ended> {
-    let begin = || shared.limits.handshakes.begin(from, moment().instant);
-    let mut place = begin();
+/// moment: agents say `hello` at once, and make room. `speaks` completes when something came that may
+/// be a `hello`: then the silent make room.
+pub(super) async fn begin_handshake(
+    from: IpAddr,
+    shared: &Shared,
+    stop: &Stop,
+    speaks: impl Future<Output = ()>,
+) -> Result<Handshake, Ended> {
+    let mut has_spoken = false;
+    let begin = |has_spoken| shared.limits.handshakes.begin(from, has_spoken, moment().instant);
+    let mut place = begin(has_spoken);
     if place.is_none()
         && let Ok(_patience) = shared.limits.patience.try_acquire()
     {
-        let mut stop = stop.clone();
-        for _ in 0..PLACE_TRIES {
+        let (mut stop, mut speaks) = (stop.clone(), pin!(speaks));
+        let mut tries = PLACE_TRIES;
+        while place.is_none() && tries > 0 {
             tokio::select! {
-                () = tokio::time::sleep(PLACE_TRY_EVERY) => {}
+                () = &mut speaks, if !has_spoken => has_spoken = true,
+                () = tokio::time::sleep(PLACE_TRY_EVERY) => tries -= 1,
                 () = stop.requested() => return Err(Ended::Stopping),
             }
-            place = begin();
-            if place.is_some() {
-                break;
-            }
+            place = begin(has_spoken);
         }
     }
     if place.as_ref().is_none_or(|place| place.is_over) {
@@ -68,6 +77,17 @@ pub(super) async fn begin_handshake(from: IpAddr, shared: &Shared, stop: &Stop) 
         );
         Ended::refused(RefuseCode::Overloaded, reason).retry_after(between((Duration::from_millis(250), AWAY.0)))
     })
+}
+
+/// Completes when the peer has begun to say what agents say at once. Takes none of it.
+pub(super) async fn speaks(tcp: &TcpStream, shared: &Shared) {
+    let expected = if shared.access.speaks_tls() { FIRST_BYTE } else { b'{' };
+    let mut first = [0];
+    match tcp.peek(&mut first).await {
+        Ok(1) if first == [expected] => {}
+        // It has ended, or says something else.
+        _ => std::future::pending().await,
+    }
 }
 
 /// Lets a stranger that was refused wait for its end: whoever comes again as soon as it is closed does

@@ -52,6 +52,7 @@ where
         () = handshake.displaced() => return Err(admit::displaced(shared)),
         () = stop.requested() => return Err(Ended::Stopping),
     };
+    handshake.said_hello();
     let (low, high) = hello.versions;
     if !(low..=high).contains(&VERSION) {
         let reason = format!("this aggregator speaks version {VERSION} of the link, the agent {low} to {high}");
