@@ -3,12 +3,14 @@
 //! They live in a registry of the agent's own, so that many agents can run in one process, and
 //! travel like everything else: as a set, called `agent`.
 
+mod flatten;
+
 use std::time::Duration;
 
-use prometheus::proto::{Metric, MetricType as Kind};
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
-use protocol::frame::{MetricType, RefuseCode};
+use protocol::frame::RefuseCode;
 
+use self::flatten::flatten;
 use crate::collect::batch::Batch;
 
 /// Buckets of a reading's time: a file takes 20 µs, a slow device 50 ms, a dead one for ever.
@@ -350,40 +352,6 @@ const fn goarch() -> &'static str {
     } else {
         std::env::consts::ARCH
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "samples are f64")]
-fn flatten(name: &str, help: &str, kind: Kind, metric: &Metric, out: &mut Batch) {
-    let bounds: Vec<(String, u64)> = match kind {
-        Kind::HISTOGRAM => metric.get_histogram().get_bucket().iter().map(bound).collect(),
-        _ => vec![],
-    };
-    let mut labels: Vec<(&str, &str)> = metric.get_label().iter().map(|pair| (pair.name(), pair.value())).collect();
-    match kind {
-        Kind::COUNTER => out.counter(name, help, &labels, metric.get_counter().get_value()),
-        Kind::GAUGE => out.gauge(name, help, &labels, metric.get_gauge().get_value()),
-        Kind::HISTOGRAM => {
-            let histogram = metric.get_histogram();
-            let count = histogram.get_sample_count() as f64;
-            for (bound, below) in &bounds {
-                labels.push(("le", bound));
-                out.push(MetricType::Histogram, name, help, "_bucket", &labels, *below as f64);
-                labels.pop();
-            }
-            labels.push(("le", "+Inf"));
-            out.push(MetricType::Histogram, name, help, "_bucket", &labels, count);
-            labels.pop();
-            out.push(MetricType::Histogram, name, help, "_sum", &labels, histogram.get_sample_sum());
-            out.push(MetricType::Histogram, name, help, "_count", &labels, count);
-        }
-        // No metric in this file is one of these.
-        Kind::SUMMARY | Kind::UNTYPED => {}
-    }
-}
-
-/// A bucket's bound as a label, and how many values are below it.
-fn bound(bucket: &prometheus::proto::Bucket) -> (String, u64) {
-    (bucket.upper_bound().to_string(), bucket.cumulative_count())
 }
 
 fn registered<C: prometheus::core::Collector + Clone + 'static>(

@@ -13,6 +13,7 @@ pub mod fleet;
 pub mod forward;
 pub mod health;
 pub mod history;
+mod house;
 pub mod http;
 pub mod limits;
 pub mod lines;
