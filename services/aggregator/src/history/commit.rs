@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::damage;
+use super::damage::{self, Failure};
 use super::hot::{End, Hot, Write};
 use super::keys::{Key, Space};
 use super::partitions::{Found, Partition, Store};
@@ -124,27 +124,24 @@ impl Committer {
     /// Begins a partition if it is time, and sees whether points can be taken.
     fn look(&mut self) {
         let now = (self.now)();
-        let outcome = self.room(now.instant).and_then(|()| self.begin_when_due(now));
-        if outcome.is_ok() {
-            self.write_down(now.instant);
-        }
+        let outcome =
+            self.room(now.instant).and_then(|()| self.begin_when_due(now)).and_then(|()| self.tend(now.instant));
         self.shared.telemetry.history.is_up.set(i64::from(outcome.is_ok()));
     }
 
-    /// What a database cannot write it never forgives, so it is asked only while there is room.
-    fn write_down(&mut self, now: Instant) {
-        let Some(Current { found, hot }) = &self.current else { return };
+    /// Sees whether the partition that is written to still takes points, and writes it down when that is
+    /// due. What a database cannot write it never forgives, so it is asked only while there is room.
+    fn tend(&mut self, now: Instant) -> Result<(), PutError> {
+        let Some(Current { found, hot }) = &self.current else { return Ok(()) };
         let WrittenDown { at, partition, after } = self.written_down;
-        if now.saturating_duration_since(at) < after {
-            return;
+        let is_due = now.saturating_duration_since(at) >= after;
+        if is_due {
+            // One that is still written to has survived it.
+            let after = if partition == found.number { WRITE_DOWN_AFTER_MIN } else { after };
+            self.written_down = WrittenDown { at: now, partition: found.number, after };
         }
-        // One that is still written to has survived it.
-        let after = if partition == found.number { WRITE_DOWN_AFTER_MIN } else { after };
-        self.written_down = WrittenDown { at: now, partition: found.number, after };
-        if let Err(failure) = damage::catch(|| hot.write_down()) {
-            // The next commit sees it too, and begins another partition.
-            tracing::warn!(%failure, partition = found.number, "points stay in memory");
-        }
+        damage::catch(|| if is_due { hot.write_down() } else { hot.check() })
+            .map_err(|failure| self.give_up(&failure, now))
     }
 
     /// It is here that keys are forgotten, because nothing else makes partitions hold them.
@@ -244,19 +241,22 @@ impl Committer {
                 }
                 Ok(())
             }
-            Err(failure) => {
-                tracing::error!(%failure, partition = found.number, "points could not be stored");
-                // What a failed write or sync left behind is never written to again: it can be read,
-                // and is sealed in time. What was acknowledged before is safe in it.
-                if hot.stats().points == 0 {
-                    self.shared.partitions.remove(found.number);
-                    hot.ends(End::Goes);
-                }
-                self.current = None;
-                self.fail(now.instant);
-                Err(PutError::from(&failure))
+            Err(failure) => Err(self.give_up(&failure, now.instant)),
+        }
+    }
+
+    /// What a failed write or sync left behind is never written to again: it can be read, and is sealed in
+    /// time. What was acknowledged before is safe in it.
+    fn give_up(&mut self, failure: &Failure, now: Instant) -> PutError {
+        if let Some(Current { found, hot }) = self.current.take() {
+            tracing::error!(%failure, partition = found.number, "points could not be stored");
+            if hot.stats().points == 0 {
+                self.shared.partitions.remove(found.number);
+                hot.ends(End::Goes);
             }
         }
+        self.fail(now);
+        PutError::from(failure)
     }
 
     fn fail(&mut self, now: Instant) {

@@ -244,8 +244,7 @@ impl Hot {
         while self.points.sealed_memtable_count() >= MEMTABLES_WAITING_MAX
             || self.points.l0_table_count() >= TABLES_WAITING_MAX
         {
-            // Says so when its own threads have failed.
-            self.database.persist(PersistMode::Buffer)?;
+            self.check()?;
             std::thread::sleep(CATCH_UP);
         }
         Ok(())
@@ -286,11 +285,20 @@ impl Hot {
         Ok(())
     }
 
+    /// Does it take points still?
+    ///
+    /// # Errors
+    /// When one of its own threads has failed: it never writes anything again.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        Ok(self.database.persist(PersistMode::Buffer)?)
+    }
+
     /// Has what is in memory written to tables, by a thread of the database.
     ///
     /// # Errors
     /// When it takes nothing any more.
     pub(super) fn write_down(&self) -> Result<(), Failure> {
+        self.check()?;
         for keyspace in [&self.points, &self.keys, &self.meta] {
             let _was_there_anything = keyspace.rotate_memtable()?;
         }

@@ -105,3 +105,32 @@ async fn a_partition_that_was_removed_is_noticed() {
     drop(history);
     assert_eq!(read(&open(dir.path(), rules()), of("k")).last(), Some(&row("k", 3, 1.0)));
 }
+
+#[tokio::test]
+async fn what_cannot_be_written_down_is_noticed_though_nothing_comes() {
+    /// A clock that goes on at each look.
+    fn hurried() -> Moment {
+        static MINUTES: AtomicI64 = AtomicI64::new(0);
+        let by = Duration::from_secs(60) * u32::try_from(MINUTES.fetch_add(1, Ordering::Relaxed)).unwrap();
+        Moment { instant: moment().instant + by, ..moment() }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let telemetry = Arc::new(Telemetry::new(1).unwrap());
+    let history = History::open(dir.path(), rules(), telemetry, hurried).unwrap();
+    put(&history, &[("k", 1, 1.0)]).await.unwrap();
+    let first = history.shared.partitions.now().last().unwrap().found.clone();
+    // No table can be made any more.
+    for keyspace in std::fs::read_dir(first.path.join("keyspaces")).unwrap() {
+        let tables = keyspace.unwrap().path().join("tables");
+        std::fs::remove_dir_all(&tables).unwrap();
+        std::fs::write(&tables, "in the way").unwrap();
+    }
+    let until = Instant::now() + Duration::from_secs(20);
+    while history.shared.partitions.now().last().unwrap().number() == first.number {
+        assert!(Instant::now() < until, "nobody noticed");
+        tend(&history, moment());
+        tokio::task::yield_now().await;
+    }
+    put_until_taken(&history, &[("k", 2, 2.0)]).await;
+    assert_eq!(read(&history, of("k")), [row("k", 1, 1.0), row("k", 2, 2.0)], "it can be read still");
+}
