@@ -245,7 +245,7 @@ pub const TABLE: &[Known] = &[
         "FLEETGAUGE_MAX_HANDSHAKES",
         "1024",
         "aggregator",
-        "most connections on the link that have not said a whole `hello`, with TLS from their first byte on; from one address (of IPv6: from one /64) a quarter of them. One that has been silent longest makes room, sooner for a newcomer that says `hello` at once, or the newcomer is told when to come back",
+        "most connections on the link that have not said a whole `hello`, with TLS from their first byte on; from one address (of IPv6: from one /64) a quarter of them; at most a quarter of all connections. One that has been silent longest makes room, sooner for a newcomer that speaks at once, or the newcomer is told when to come back",
     ),
     known(
         "FLEETGAUGE_MAX_WELCOMES",

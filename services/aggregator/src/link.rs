@@ -19,7 +19,6 @@ pub mod vitals;
 mod wire;
 
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +42,7 @@ use crate::fleet::{Fleet, Moment};
 use crate::forward::Forwarder;
 use crate::history::History;
 use crate::limits::Limits;
-use crate::limits::handshakes::Handshake;
+use crate::limits::handshakes::{self, Handshake};
 use crate::limits::refusals::Refusal;
 use crate::quota::Quota;
 use crate::stop::Stop;
@@ -120,16 +119,37 @@ pub(crate) async fn accepted(tcp: TcpStream, peer: SocketAddr, shared: Arc<Share
             return drop(tcp);
         }
     };
-    // It holds the connection, whose end a stranger waits for.
-    let mut entering = pin!(shared.access.enter(tcp, peer, Listener::Link, stop.clone()));
+    if !hears(&tcp, &mut place, &shared, &mut stop.clone()).await {
+        note_end(&admit::displaced(&shared), peer, &shared, None, None);
+        admit::dawdle(&shared, stop, std::future::pending()).await;
+        return drop(tcp);
+    }
     tokio::select! {
-        entered = &mut entering => if let Some((stream, _)) = entered {
-            serve_with(stream, peer, Arc::clone(&shared), stop, Ok(place)).await;
-        },
-        () = place.displaced() => {
-            note_end(&admit::displaced(&shared), peer, &shared, None, None);
-            admit::dawdle(&shared, stop, std::future::pending()).await;
+        // What has come already counts, whoever needs the place.
+        biased;
+        entered = shared.access.enter(tcp, peer, Listener::Link, stop.clone()) => {
+            if let Some((stream, _)) = entered {
+                serve_with(stream, peer, Arc::clone(&shared), stop, Ok(place)).await;
+            }
         }
+        // What TLS has in memory goes at once.
+        () = place.displaced() => note_end(&admit::displaced(&shared), peer, &shared, None, None),
+    }
+}
+
+/// Waits a moment for the first byte of a TLS handshake: until then nothing need be kept of it. `false`: its
+/// place is needed by somebody else before.
+async fn hears(tcp: &TcpStream, place: &mut Handshake, shared: &Shared, stop: &mut Stop) -> bool {
+    tokio::select! {
+        biased;
+        speaks = timeout(handshakes::SPARED, admit::speaks(tcp, shared)) => {
+            if matches!(speaks, Ok(true)) {
+                place.spoke();
+            }
+            true
+        }
+        () = place.displaced() => false,
+        () = stop.requested() => true,
     }
 }
 
@@ -138,7 +158,7 @@ pub async fn serve<IO>(io: IO, peer: SocketAddr, shared: Arc<Shared>, stop: Stop
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let place = admit::begin_handshake(peer.ip(), &shared, &stop, std::future::pending()).await;
+    let place = admit::begin_handshake(peer.ip(), &shared, &stop, std::future::ready(false)).await;
     serve_with(io, peer, shared, stop, place).await;
 }
 
@@ -299,8 +319,9 @@ where
             () = stop.requested() => break Ended::Stopping,
         }
     };
+    queue_last_acks(wire, &session, &mut acks);
     session.leave(matches!(ended, Ended::Bye), moment());
-    say_last_acks(wire, &mut acks, &ended).await;
+    say_last_acks(wire, &ended).await;
     ended
 }
 
@@ -313,17 +334,24 @@ where
     wire.say(ack).await
 }
 
+/// A last word takes them along; to somebody who reads nothing nothing is said.
+async fn say_last_acks<IO>(wire: &mut Wire<'_, IO>, ended: &Ended)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    if matches!(ended, Ended::Bye | Ended::Closed) {
+        let _peer_may_be_gone = wire.flush().await;
+    }
+}
+
 /// What is synced by now is acknowledged still.
-async fn say_last_acks<IO>(wire: &mut Wire<'_, IO>, acks: &mut Acks, ended: &Ended)
+fn queue_last_acks<IO>(wire: &mut Wire<'_, IO>, session: &Session, acks: &mut Acks)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
     while let Some(ack) = acks.ready() {
+        session.acked(&ack);
         wire.queue(&ack);
-    }
-    // A last word takes them along; to somebody who reads nothing nothing is said.
-    if matches!(ended, Ended::Bye | Ended::Closed) {
-        let _peer_may_be_gone = wire.flush().await;
     }
 }
 

@@ -6,6 +6,12 @@ use std::process::ExitCode;
 use aggregator::{App, BindError, Settings, health};
 use lifecycle::exit;
 
+/// The history allocates each point of its last minutes by itself and another thread frees them: in the
+/// system's allocator memory grows for hours by what lies between.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const HELP: &str = "\
 Receives the metrics of a fleet of agents and shows them as one Prometheus page.
 
@@ -98,6 +104,10 @@ fn fit_open_files(mut settings: Settings) -> Settings {
         );
     }
     settings.files_max = room;
+    // Who puts and gets leaves agents half of it.
+    settings.line_connections_max =
+        settings.line_connections_max.min(room - settings.connections_max.min(room / 2)).max(1);
+    settings.caps.handshakes = settings.caps.handshakes.min(room / 4).max(1);
     settings.caps.patience = settings.caps.patience.min(room / 8).max(1);
     settings
 }

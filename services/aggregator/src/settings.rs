@@ -143,8 +143,9 @@ fn caps(settings: &lifecycle::Settings) -> Result<Caps, SettingsError> {
         bytes.ok_or_else(|| settings.bad(name, &format!("accepted: {accepted}")))
     };
     let rate = most("FLEETGAUGE_MAX_BYTES_PER_SECOND", limits::LINE_BYTES_MAX, 1 << 40, "64KiB to 1TiB")?;
-    let handshakes = count(settings, "FLEETGAUGE_MAX_HANDSHAKES", 1_000_000)?;
     let connections = count(settings, "FLEETGAUGE_MAX_CONNECTIONS", 1_000_000)?;
+    // Else those without a `hello` could have all connections, and none of them would make room.
+    let handshakes = count(settings, "FLEETGAUGE_MAX_HANDSHAKES", 1_000_000)?.min(connections / 4).max(1);
     let welcomes = count(settings, "FLEETGAUGE_MAX_WELCOMES", 1_000_000)?;
     Ok(Caps {
         enforce: settings.one_of("FLEETGAUGE_LIMITS", &["enforce", "count"])? == "enforce",

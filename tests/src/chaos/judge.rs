@@ -15,10 +15,11 @@ use super::world::{LOOKS_MAX, World, millis};
 use crate::http;
 use crate::sim::{self, Fate, Sim, Tick};
 
-/// Why samples may be dropped: the rest of a push whose connection broke; ...
-const MAY_BE_DROPPED: &[&str] = &["link_lost"];
-/// ... and, unless pages say when their values were measured, what may have been seen already.
-const MAY_BE_DROPPED_UNLESS_EXACT: &[&str] = &["link_lost", "on_page"];
+/// Why samples may be dropped: their connection broke, or another one of their agent took over, before
+/// their push was whole or acknowledged; it comes again.
+const COMES_AGAIN: [&str; 2] = ["link_lost", "superseded"];
+/// And, unless pages say when their values were measured, what may have been seen already.
+const SEEN: &str = "on_page";
 
 /// What was found, where nothing is wrong.
 #[derive(Debug)]
@@ -85,8 +86,8 @@ impl World {
 
     /// Only for the reasons that there are here.
     fn check_dropped(&self, balance: &Conservation) -> Result<(), String> {
-        let expected = if self.plan.is_exact { MAY_BE_DROPPED } else { MAY_BE_DROPPED_UNLESS_EXACT };
-        match balance.dropped.keys().find(|reason| !expected.contains(&reason.as_str())) {
+        let may_be = |reason: &str| COMES_AGAIN.contains(&reason) || (reason == SEEN && !self.plan.is_exact);
+        match balance.dropped.keys().find(|reason| !may_be(reason)) {
             None => Ok(()),
             Some(reason) => Err(format!("samples were dropped as {reason}: {balance:?}")),
         }

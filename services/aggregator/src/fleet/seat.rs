@@ -60,7 +60,7 @@ impl Seat {
 
     /// Shows a push that is in time. `None`: another connection has the name now.
     #[must_use]
-    pub fn show(&self, seq: u64, measured: Measured, push: Vec<PushedSet>, now: Moment) -> Option<Outcome> {
+    pub fn show(&self, measured: Measured, push: Vec<PushedSet>, now: Moment) -> Option<Outcome> {
         let mut state = self.agent.lock();
         if !state.is_seated(self.id) {
             return None;
@@ -76,7 +76,6 @@ impl Seat {
             (outcome.hidden, outcome.visible) = (outcome.visible, 0);
         }
         self.agent.meter.settle();
-        state.acked.1.live = state.acked.1.live.max(seq);
         if let Presence::Connected(connected) = &state.presence {
             state.fresh_until = Some(now.instant + limits::silence_after(connected.interval));
         }

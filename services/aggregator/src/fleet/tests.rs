@@ -172,7 +172,7 @@ impl World {
                     };
                 }
                 self.visible +=
-                    seat.show(1, Measured { at_ms: now.wall_ms, offset_ms: 0 }, push, now).expect("its seat").visible;
+                    seat.show(Measured { at_ms: now.wall_ms, offset_ms: 0 }, push, now).expect("its seat").visible;
                 model.has_pushed = true;
                 model.fresh_until = Some(elapsed + limits::silence_after(INTERVAL));
             }

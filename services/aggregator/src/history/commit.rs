@@ -66,6 +66,8 @@ pub(super) struct Committer {
     room_asked: Option<Instant>,
     written_down: WrittenDown,
     failed: Option<Failed>,
+    /// It took points when it was last looked.
+    is_up: bool,
 }
 
 /// When the partition that is written to was last written down.
@@ -88,7 +90,7 @@ struct Failed {
 impl Committer {
     pub(super) fn new(shared: Arc<Shared>, current: Option<Current>, next: u64, now: fn() -> Moment) -> Self {
         let written_down = WrittenDown { at: now().instant, partition: 0, after: WRITE_DOWN_AFTER_MIN };
-        Self { shared, current, next, now, room_asked: None, written_down, failed: None }
+        Self { shared, current, next, now, room_asked: None, written_down, failed: None, is_up: true }
     }
 
     /// Works until nobody can ask any more, and everything asked for is answered.
@@ -126,7 +128,18 @@ impl Committer {
         let now = (self.now)();
         let outcome =
             self.room(now.instant).and_then(|()| self.begin_when_due(now)).and_then(|()| self.tend(now.instant));
-        self.shared.telemetry.history.is_up.set(i64::from(outcome.is_ok()));
+        self.note(&outcome);
+    }
+
+    /// Shows whether points can be taken, and logs it when that changes.
+    fn note(&mut self, outcome: &Result<(), PutError>) {
+        match outcome {
+            Ok(()) if !self.is_up => tracing::info!("the history takes points again"),
+            Err(error) if self.is_up => tracing::error!(%error, "the history takes no points"),
+            _ => {}
+        }
+        self.is_up = outcome.is_ok();
+        self.shared.telemetry.history.is_up.set(i64::from(self.is_up));
     }
 
     /// Sees whether the partition that is written to still takes points, and writes it down when that is
@@ -186,7 +199,7 @@ impl Committer {
                 self.shared.keys.forget_unstored(&new);
             }
         }
-        telemetry.is_up.set(i64::from(outcome.is_ok()));
+        self.note(&outcome);
         outcome
     }
 
@@ -248,8 +261,9 @@ impl Committer {
     /// What a failed write or sync left behind is never written to again: it can be read, and is sealed in
     /// time. What was acknowledged before is safe in it.
     fn give_up(&mut self, failure: &Failure, now: Instant) -> PutError {
+        self.written_down.after = (self.written_down.after * 2).min(WRITE_DOWN_AFTER_MAX);
         if let Some(Current { found, hot }) = self.current.take() {
-            tracing::error!(%failure, partition = found.number, "points could not be stored");
+            tracing::error!(%failure, partition = found.number, "a partition takes no points any more");
             if hot.stats().points == 0 {
                 self.shared.partitions.remove(found.number);
                 hot.ends(End::Goes);
@@ -260,7 +274,6 @@ impl Committer {
     }
 
     fn fail(&mut self, now: Instant) {
-        self.written_down.after = (self.written_down.after * 2).min(WRITE_DOWN_AFTER_MAX);
         let after = self.failed.map_or(AGAIN_AFTER_MIN, |failed| (failed.after * 2).min(AGAIN_AFTER_MAX));
         self.failed = Some(Failed { again_at: now + after, after });
         // The next try asks the disk anew.

@@ -15,7 +15,7 @@ use super::sender;
 
 /// Nobody makes room sooner: that would only exchange one agent of a herd for another.
 pub const SPARED: Duration = Duration::from_secs(1);
-/// But whoever has said no `hello` by then makes room for somebody who speaks.
+/// But whoever has said nothing by then makes room for somebody who speaks.
 pub const SPARED_IF_SILENT: Duration = Duration::from_millis(500);
 /// An address has so much of all places.
 const PART_OF_SENDER: usize = 4;
@@ -42,7 +42,7 @@ struct Open {
 struct Place {
     since: Instant,
     from: IpAddr,
-    has_said_hello: bool,
+    has_spoken: bool,
     leave: oneshot::Sender<()>,
 }
 
@@ -74,13 +74,13 @@ impl Handshakes {
             let oldest = open.replaceable_of(from, speaks, now)?;
             open.make_room(oldest);
         } else if open.places.len() >= self.max {
-            let oldest = open.replaceable_of_largest(speaks, now)?;
+            let oldest = open.replaceable_of_largest(from, speaks, now)?;
             open.make_room(oldest);
         }
         let id = open.next;
         open.next += 1;
         let (leave, left) = oneshot::channel();
-        open.places.insert(id, Place { since: now, from, has_said_hello: false, leave });
+        open.places.insert(id, Place { since: now, from, has_spoken: false, leave });
         open.senders.entry(from).or_default().insert(id);
         Some(Handshake { id, of: Arc::clone(self), leave: left, is_over: is_over && !self.enforce })
     }
@@ -118,18 +118,27 @@ impl Open {
         };
         let oldest = own.first().copied().filter(|id| has(*id, SPARED));
         oldest.or_else(|| {
-            let is_silent = |id: &u64| self.places.get(id).is_some_and(|place| !place.has_said_hello);
+            let is_silent = |id: &u64| self.places.get(id).is_some_and(|place| !place.has_spoken);
             own.iter().copied().find(is_silent).filter(|id| speaks && has(*id, SPARED_IF_SILENT))
         })
     }
 
     /// The same of the address that has most places, of those that have such a one; of several, the one
-    /// that was taken first.
-    fn replaceable_of_largest(&self, speaks: bool, now: Instant) -> Option<u64> {
-        let replaceable = |(from, own): (&IpAddr, &BTreeSet<u64>)| {
-            self.replaceable_of(*from, speaks, now).map(|id| (own.len(), Reverse(id)))
+    /// that was taken first. An address takes none from another that has no more than it has itself: many
+    /// connections of one must not push out the few of others.
+    fn replaceable_of_largest(&self, from: IpAddr, speaks: bool, now: Instant) -> Option<u64> {
+        // Most of the time, while many come, nobody has been here for long enough.
+        let spared = if speaks { SPARED_IF_SILENT } else { SPARED };
+        let (_, oldest) = self.places.first_key_value()?;
+        if now.saturating_duration_since(oldest.since) < spared {
+            return None;
+        }
+        let own = self.senders.get(&from).map_or(0, BTreeSet::len);
+        let others = self.senders.iter().filter(|(other, places)| **other == from || places.len() > own);
+        let replaceable = |(other, places): (&IpAddr, &BTreeSet<u64>)| {
+            self.replaceable_of(*other, speaks, now).map(|id| (places.len(), Reverse(id)))
         };
-        self.senders.iter().filter_map(replaceable).max().map(|(_, Reverse(id))| id)
+        others.filter_map(replaceable).max().map(|(_, Reverse(id))| id)
     }
 
     fn make_room(&mut self, id: u64) {
@@ -151,10 +160,10 @@ impl Open {
 }
 
 impl Handshake {
-    /// Its connection is no silent one: it has said a whole `hello`.
-    pub fn said_hello(&self) {
+    /// Its connection is no silent one any more.
+    pub fn spoke(&self) {
         if let Some(place) = self.of.open().places.get_mut(&self.id) {
-            place.has_said_hello = true;
+            place.has_spoken = true;
         }
     }
 
@@ -250,15 +259,28 @@ mod tests {
         let all = Arc::new(Handshakes::new(8, true));
         let begin = |speaks, after| all.begin(address(1), speaks, start + after);
         let talks = begin(true, Duration::ZERO).unwrap();
-        talks.said_hello();
+        talks.spoke();
         let mut silent = begin(false, Duration::ZERO).unwrap();
         assert!(begin(true, SPARED_IF_SILENT / 2).is_none() && begin(false, SPARED_IF_SILENT).is_none());
         let newcomer = begin(true, SPARED_IF_SILENT).unwrap();
         silent.displaced().await;
-        newcomer.said_hello();
-        assert!(begin(true, SPARED_IF_SILENT * 3 / 2).is_none(), "these two have said hello");
+        newcomer.spoke();
+        assert!(begin(true, SPARED_IF_SILENT * 3 / 2).is_none(), "these two have spoken");
         let mut talks = talks;
         let _newcomer = begin(true, SPARED).unwrap();
         talks.displaced().await;
+    }
+
+    #[tokio::test]
+    async fn an_address_with_many_pushes_out_none_of_an_address_with_few() {
+        let start = Instant::now();
+        let all = Arc::new(Handshakes::new(4, false));
+        let begin = |from, after| all.begin(address(from), true, start + after);
+        let mut slow = begin(1, Duration::ZERO).unwrap();
+        let many: Vec<_> = (0..3).map(|_| begin(2, SPARED).unwrap()).collect();
+        assert!(begin(2, SPARED).is_none(), "its own have just come");
+        assert!(begin(1, SPARED * 5 / 4).is_some(), "of its own it may");
+        slow.displaced().await;
+        drop(many);
     }
 }

@@ -99,10 +99,6 @@ impl Acks {
 
     fn add_live(&mut self, answer: Answer) -> Option<ToAgent> {
         let Answer { frame, stored, waits: mut late } = answer;
-        if late.is_none() {
-            // What is shown is safe at once, and all before it with it, as `welcome` says.
-            self.waiting.iter().filter_map(|before| before.late.as_ref()).for_each(Unsafe::keep);
-        }
         let waits = stored.is_some() || late.as_mut().is_some_and(|late| !late.is_safe());
         if !waits && self.waiting.is_empty() {
             return Some(frame);

@@ -1,13 +1,13 @@
 //! Who may come in now, and with how much: the limits that concern a whole connection.
 
 use std::net::IpAddr;
-use std::pin::pin;
 use std::time::Duration;
 
 use protocol::AgentName;
 use protocol::frame::RefuseCode;
 use security::tls::FIRST_BYTE;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::ended::Ended;
 use super::incumbent::Order;
@@ -29,6 +29,8 @@ const SPARE_SERIES: usize = 256;
 /// How often a newcomer looks for a place, and how many times.
 const PLACE_TRY_EVERY: Duration = Duration::from_millis(200);
 const PLACE_TRIES: usize = 3;
+/// How long it is listened to before.
+const LISTEN: Duration = Duration::from_millis(50);
 /// How long a stranger that was refused waits for its end.
 pub(super) const DAWDLE: Duration = Duration::from_secs(1);
 
@@ -42,29 +44,24 @@ pub(super) fn away() -> Duration {
 }
 
 /// A place for a connection that has not said a whole `hello` yet. Where all are taken it waits for a
-/// moment: agents say `hello` at once, and make room. `speaks` completes when something came that may
-/// be a `hello`: then the silent make room.
+/// moment: agents say `hello` at once, and make room. `speaks`: does it begin as agents do? Then the silent
+/// make room.
 pub(super) async fn begin_handshake(
     from: IpAddr,
     shared: &Shared,
     stop: &Stop,
-    speaks: impl Future<Output = ()>,
+    speaks: impl Future<Output = bool>,
 ) -> Result<Handshake, Ended> {
-    let mut has_spoken = false;
     let begin = |has_spoken| shared.limits.handshakes.begin(from, has_spoken, moment().instant);
-    let mut place = begin(has_spoken);
-    if place.is_none()
-        && let Ok(_patience) = shared.limits.patience.try_acquire()
-    {
-        let (mut stop, mut speaks) = (stop.clone(), pin!(speaks));
-        let mut tries = PLACE_TRIES;
-        while place.is_none() && tries > 0 {
-            tokio::select! {
-                () = &mut speaks, if !has_spoken => has_spoken = true,
-                () = tokio::time::sleep(PLACE_TRY_EVERY) => tries -= 1,
-                () = stop.requested() => return Err(Ended::Stopping),
-            }
-            place = begin(has_spoken);
+    let mut place = begin(false);
+    if place.is_none() {
+        // What it says at once needs no patience of ours.
+        let has_spoken = timeout(LISTEN, speaks).await.unwrap_or(false);
+        place = if has_spoken { begin(true) } else { None };
+        if place.is_none()
+            && let Ok(_patience) = shared.limits.patience.try_acquire()
+        {
+            place = wait_for_place(|| begin(has_spoken), stop).await?;
         }
     }
     if place.as_ref().is_none_or(|place| place.is_over) {
@@ -79,15 +76,25 @@ pub(super) async fn begin_handshake(
     })
 }
 
-/// Completes when the peer has begun to say what agents say at once. Takes none of it.
-pub(super) async fn speaks(tcp: &TcpStream, shared: &Shared) {
+async fn wait_for_place(begin: impl Fn() -> Option<Handshake>, stop: &Stop) -> Result<Option<Handshake>, Ended> {
+    let mut stop = stop.clone();
+    for _ in 0..PLACE_TRIES {
+        tokio::select! {
+            () = tokio::time::sleep(PLACE_TRY_EVERY) => {}
+            () = stop.requested() => return Err(Ended::Stopping),
+        }
+        if let Some(place) = begin() {
+            return Ok(Some(place));
+        }
+    }
+    Ok(None)
+}
+
+/// Waits for the first byte; is it what agents begin with? Takes none of it.
+pub(super) async fn speaks(tcp: &TcpStream, shared: &Shared) -> bool {
     let expected = if shared.access.speaks_tls() { FIRST_BYTE } else { b'{' };
     let mut first = [0];
-    match tcp.peek(&mut first).await {
-        Ok(1) if first == [expected] => {}
-        // It has ended, or says something else.
-        _ => std::future::pending().await,
-    }
+    matches!(tcp.peek(&mut first).await, Ok(1)) && first == [expected]
 }
 
 /// Lets a stranger that was refused wait for its end: whoever comes again as soon as it is closed does

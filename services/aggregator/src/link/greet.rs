@@ -48,11 +48,13 @@ where
 {
     let until = Instant::now() + limits::HELLO_WITHIN;
     let hello = tokio::select! {
+        // What has come already counts, whoever needs the place.
+        biased;
         hello = read_hello(wire, until) => hello?,
         () = handshake.displaced() => return Err(admit::displaced(shared)),
         () = stop.requested() => return Err(Ended::Stopping),
     };
-    handshake.said_hello();
+    handshake.spoke();
     let (low, high) = hello.versions;
     if !(low..=high).contains(&VERSION) {
         let reason = format!("this aggregator speaks version {VERSION} of the link, the agent {low} to {high}");
@@ -61,6 +63,7 @@ where
     let name = check_hello(&hello).map_err(Ended::from)?;
     *claimed = Some(name.clone());
     let pass = tokio::select! {
+        biased;
         pass = entry::admit(wire, peer, &hello, &shared.access, until) => pass?,
         () = handshake.displaced() => return Err(admit::displaced(shared)),
         () = stop.requested() => return Err(Ended::Stopping),
@@ -92,7 +95,18 @@ where
     let meter = seat.meter();
     let session = Session::new(seat, &hello, interval, acked, Arc::clone(shared), moment());
     meter.set_granted(admit::shown_limit(shared, session.granted()));
-    wire.queue(&ToAgent::Welcome(Welcome {
+    wire.queue(&welcome(shared, &session, acked));
+    if let Err(ended) = wire.flush().await {
+        session.leave(false, moment());
+        return Err(ended);
+    }
+    shared.telemetry.limits.welcomed();
+    tracing::info!(%peer, agent = %newcomer.name, interval_ms = hello.interval_ms, "agent connected");
+    Ok((session, interval, pass))
+}
+
+fn welcome(shared: &Shared, session: &Session, acked: Acked) -> ToAgent {
+    ToAgent::Welcome(Welcome {
         version: VERSION,
         features: Vec::new(),
         aggregator: shared.name.clone(),
@@ -106,14 +120,7 @@ where
             late_unacked: limits::LATE_UNACKED_MAX,
         },
         late_rate: LATE_RATE,
-    }));
-    if let Err(ended) = wire.flush().await {
-        session.leave(false, moment());
-        return Err(ended);
-    }
-    shared.telemetry.limits.welcomed();
-    tracing::info!(%peer, agent = %newcomer.name, interval_ms = hello.interval_ms, "agent connected");
-    Ok((session, interval, pass))
+    })
 }
 
 async fn read_hello<IO>(wire: &mut Wire<'_, IO>, until: Instant) -> Result<Hello, Ended>

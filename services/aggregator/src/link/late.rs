@@ -58,15 +58,10 @@ impl Unsafe {
     /// It is acknowledged although it is not safe: the history is not waited for any longer, and what
     /// is to be written stays until it is.
     pub(super) fn give_up(&mut self) {
-        self.keep();
+        self.pending.keep();
         if self.stored.is_some() {
             self.decide(false);
         }
-    }
-
-    /// It will not come again: what is to be written stays until it is.
-    pub(super) fn keep(&self) {
-        self.pending.keep();
     }
 
     /// Has the history answered?

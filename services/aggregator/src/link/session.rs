@@ -275,7 +275,7 @@ impl Session {
                 self.vitals.as_mut().map(|vitals| vitals.measure(Stream::Live, &sets, measured_ms)).unwrap_or_default();
             let measured = Measured { at_ms: corrected_ms(&head, reading.offset_ms), offset_ms: reading.offset_ms };
             self.forward_shown(&sets, measured.at_ms);
-            let Some(outcome) = self.seat.show(head.seq, measured, sets, now) else {
+            let Some(outcome) = self.seat.show(measured, sets, now) else {
                 return Err(self.displaced(samples));
             };
             let recorded = self.record(signs, measured.at_ms, Stream::Live);

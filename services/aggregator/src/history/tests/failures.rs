@@ -108,11 +108,12 @@ async fn a_partition_that_was_removed_is_noticed() {
 
 #[tokio::test]
 async fn what_cannot_be_written_down_is_noticed_though_nothing_comes() {
-    /// A clock that goes on at each look.
+    static MINUTES: AtomicI64 = AtomicI64::new(0);
+    /// A clock that stands in the first minute, and once it goes on does so at each look.
     fn hurried() -> Moment {
-        static MINUTES: AtomicI64 = AtomicI64::new(0);
-        let by = Duration::from_secs(60) * u32::try_from(MINUTES.fetch_add(1, Ordering::Relaxed)).unwrap();
-        Moment { instant: moment().instant + by, ..moment() }
+        let next = |minutes| (minutes > 0).then_some(minutes + 1);
+        let minutes = MINUTES.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or_default();
+        Moment { instant: moment().instant + Duration::from_secs(60) * u32::try_from(minutes).unwrap(), ..moment() }
     }
     let dir = tempfile::tempdir().unwrap();
     let telemetry = Arc::new(Telemetry::new(1).unwrap());
@@ -125,6 +126,7 @@ async fn what_cannot_be_written_down_is_noticed_though_nothing_comes() {
         std::fs::remove_dir_all(&tables).unwrap();
         std::fs::write(&tables, "in the way").unwrap();
     }
+    MINUTES.store(1, Ordering::Relaxed);
     let until = Instant::now() + Duration::from_secs(20);
     while history.shared.partitions.now().last().unwrap().number() == first.number {
         assert!(Instant::now() < until, "nobody noticed");

@@ -168,6 +168,18 @@ async fn nor_does_a_history_without_room_for_a_key_or_one_that_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_welcome_covers_nothing_that_is_not_on_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let inside = with(dir.path(), rules(), stuck);
+    let mut talk = inside.host("a").await;
+    talk.push_vitals(1, 0.5).await;
+    talk.say(json!({"ping": {"id": 9}})).await;
+    assert_eq!(talk.hear().await, json!({"pong": {"id": 9}}), "it is shown, and not acknowledged yet");
+    drop(talk);
+    assert_eq!(inside.welcomed_with().await, json!({"live": 0, "late": 0}), "it comes again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_history_that_is_stuck_holds_acks_up_for_a_second() {
     let dir = tempfile::tempdir().unwrap();
     let inside = with(dir.path(), rules(), stuck);
