@@ -168,6 +168,13 @@ impl Sim {
         then.saturating_duration_since(self.shared.began)
     }
 
+    /// What the true wall clock said when that one said this, Unix milliseconds.
+    #[must_use]
+    pub fn wall_ms_at(&self, mono: Duration) -> i64 {
+        let ago = self.shared.mono().saturating_sub(mono);
+        lifecycle::clock::unix_ms().saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX))
+    }
+
     /// Looks at what it has measured, sent and heard.
     pub fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.shared.state())

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::looks::{self, Look};
+use super::looks::{self, Look, Series};
 use crate::prometheus::Prometheus;
-use crate::remote_write::Receiver;
+use crate::remote_write::{Labels, Receiver};
 
 /// What `increase()` may be off by over minutes, and over less: it extrapolates by up to an interval at
 /// each end.
@@ -68,28 +68,36 @@ impl Database {
         }
     }
 
-    /// A series that this agent has, by Unix millisecond.
+    /// A series that this agent has, by Unix millisecond, as numbers of measurements.
     ///
     /// # Errors
-    /// When a real one says that it has another, or that it grew by something else than its values say.
-    pub async fn line(
-        &self,
-        agent: &str,
-        (family, label): (&str, Option<(&str, &str)>),
-        seen: &[Look],
-    ) -> Result<BTreeMap<i64, f64>, String> {
-        let prometheus = match self {
+    /// When there are several, or it has other labels than the page; when a real one says that a counter
+    /// grew by something else than its values say.
+    pub async fn line(&self, agent: &str, series: Series, seen: &[Look]) -> Result<BTreeMap<i64, f64>, String> {
+        let labels = series.labels(agent);
+        let line = match self {
             Self::Own(receiver) => {
-                let labels: Vec<_> = [("__name__", family), ("instance", agent)].into_iter().chain(label).collect();
-                return Ok(looks::timeline(agent, seen, &receiver.samples(&labels)));
+                let others: Vec<_> =
+                    ["__name__", "instance", "k"].into_iter().filter_map(|name| labels.get_key_value(name)).collect();
+                let fits = |other: &Labels| others.iter().all(|(name, value)| other.get(*name) == Some(value));
+                if let Some(other) = receiver.series().into_iter().find(|other| fits(other) && *other != labels) {
+                    return Err(format!("remote write has {other:?}, the page {labels:?}"));
+                }
+                let labels: Vec<_> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+                looks::timeline(agent, series, seen, &receiver.samples(&labels))
             }
-            Self::Prometheus(prometheus) => prometheus,
+            Self::Prometheus(prometheus) => {
+                let label = labels.get("k").map(|k| format!(",k=\"{k}\"")).unwrap_or_default();
+                let name = labels.get("__name__").map(String::as_str).unwrap_or_default();
+                let selector = format!("{name}{{instance=\"{agent}\"{label}}}");
+                let line = raw(prometheus, &selector).await?;
+                if !matches!(series, Series::Vital) {
+                    check_functions(prometheus, &selector, &line).await?;
+                }
+                line
+            }
         };
-        let label = label.map(|(name, value)| format!(",{name}=\"{value}\"")).unwrap_or_default();
-        let series = format!("{family}{{instance=\"{agent}\"{label}}}");
-        let line = raw(prometheus, &series).await?;
-        check_functions(prometheus, &series, &line).await?;
-        Ok(line)
+        Ok(line.into_iter().map(|(at, value)| (at, value / series.factor())).collect())
     }
 }
 

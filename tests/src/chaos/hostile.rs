@@ -72,7 +72,7 @@ pub async fn hostile(plan: Plan, params: Hostile) -> Verdict {
     let mut tame = Sim::start(tame);
     world.all_up().await;
     let quiet = measure(&world, params.time).await?;
-    tame.rest().await;
+    tame.kill().await;
     let mut attackers = Command::new(&params.program)
         .args(["--attack", &link.to_string(), "--silent", &params.silent.to_string()])
         .stdin(Stdio::null())

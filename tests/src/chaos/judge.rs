@@ -6,14 +6,15 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::balance::Conservation;
-use super::looks::{self, Look};
-use super::oracle;
+use super::looks::{self, Look, Series};
+use super::oracle::{self, Owed, SLACK_MS};
 use super::putter::Putter;
-use super::real::{self, RealAgent};
+use super::real::RealAgent;
 use super::visible::Visible;
 use super::world::{LOOKS_MAX, World, millis};
 use crate::http;
-use crate::sim::{self, Fate, Sim, Tick};
+use crate::page::Page;
+use crate::sim::{Fate, Sim, Tick};
 
 /// Why samples may be dropped: their connection broke, or another one of their agent took over, before
 /// their push was whole or acknowledged; it comes again.
@@ -36,16 +37,34 @@ impl fmt::Display for Found {
 }
 
 impl World {
-    /// Settles everything and holds all that was acknowledged against what is there.
+    /// Settles everything and holds all that was acknowledged against what is there; then kills the
+    /// aggregator and holds what is acknowledged for good against what the next one finds on the disk.
     ///
     /// # Errors
     /// What was lost, invented, frozen, torn, or is not accounted for.
     pub async fn judge(&mut self) -> Result<Found, String> {
         self.settle().await?;
-        match self.check().await {
-            Ok(report) => Ok(report),
-            Err(error) => Err(self.told(error)),
+        let found = self.check().await.map_err(|error| self.told(error))?;
+        self.end_aggregator(true).await;
+        self.start_aggregator().await?;
+        let kept = self.check_disk().await;
+        kept.map_err(|error| self.told(format!("after a last kill: {error}")))?;
+        Ok(found)
+    }
+
+    async fn check_disk(&self) -> Result<(), String> {
+        let looks = self.looks();
+        for sim in &self.sims {
+            self.check_history(sim, &sim.look(|state| state.ticks().to_vec()), &looks).await?;
         }
+        for putter in &self.putters {
+            putter.judge(self.ports().line).await?;
+        }
+        Ok(())
+    }
+
+    fn looks(&self) -> Vec<Look> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn check(&self) -> Result<Found, String> {
@@ -57,8 +76,9 @@ impl World {
             return Err(format!("more than {LOOKS_MAX} pages: scrape less often"));
         }
         let balance = self.at_rest().await?;
-        self.check_dropped(&balance)?;
-        let looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.check_acked(&balance)?;
+        self.check_dropped(&self.page().await?)?;
+        let looks = self.looks();
         let (mut ticks, mut late, mut owed) = (0, 0, 0);
         for sim in &self.sims {
             owed += self.check_sim(sim, &looks).await?;
@@ -84,12 +104,33 @@ impl World {
         Ok(Found { report, owed })
     }
 
-    /// Only for the reasons that there are here.
-    fn check_dropped(&self, balance: &Conservation) -> Result<(), String> {
+    /// What this process has acknowledged it has put somewhere.
+    fn check_acked(&self, balance: &Conservation) -> Result<(), String> {
+        let (from, _) = self.lives.last().copied().unwrap_or_default();
+        let acked = |sim: &Sim| {
+            let is_acked = |tick: &&Tick| tick.fate != Fate::Open && tick.acked_ms() >= from;
+            sim.look(|state| state.ticks().iter().filter(is_acked).count()) * (1 + sim.settings().counters)
+        };
+        let acked: usize = self.sims.iter().map(acked).sum();
+        let seen = balance.dropped.get(SEEN).copied().unwrap_or_default();
+        let placed = balance.visible + balance.stored + balance.forwarded + seen;
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+        match acked as f64 <= placed {
+            true => Ok(()),
+            false => Err(format!("{acked} samples were acknowledged, and {placed} are anywhere: {balance:?}")),
+        }
+    }
+
+    /// Samples of who is judged are dropped only for the reasons that there are here.
+    fn check_dropped(&self, page: &Page) -> Result<(), String> {
         let may_be = |reason: &str| COMES_AGAIN.contains(&reason) || (reason == SEEN && !self.plan.is_exact);
-        match balance.dropped.keys().find(|reason| !may_be(reason)) {
+        let names: Vec<&str> = self.sims.iter().map(Sim::name).chain(self.agents.iter().map(RealAgent::name)).collect();
+        let dropped = page.of("fleetgauge_agent_samples_dropped_total").filter(|sample| sample.value > 0.0);
+        let mut wrong =
+            dropped.filter(|sample| !may_be(sample.label("reason")) && names.contains(&sample.label("instance")));
+        match wrong.next() {
             None => Ok(()),
-            Some(reason) => Err(format!("samples were dropped as {reason}: {balance:?}")),
+            Some(sample) => Err(format!("samples were dropped: {sample:?}")),
         }
     }
 
@@ -110,21 +151,43 @@ impl World {
     /// Gives how many measurements came late and had to be written.
     async fn check_sim(&self, sim: &Sim, seen: &[Look]) -> Result<usize, String> {
         let truth = sim.look(|state| state.ticks().to_vec());
-        let name = sim.name();
+        let (name, counters) = (sim.name(), sim.settings().counters);
         let [scrape, interval] = [self.plan.scrape_every, sim.settings().interval].map(millis);
         let age_max = age_max_ms(interval);
-        let excused = |tick: &Tick| looks::may_be_unsynced(tick, seen, &self.lives);
-        oracle::history(name, &truth, &self.vitals_of(name).await?, excused).result()?;
-        oracle::pages(name, &truth, seen, age_max).result()?;
+        self.check_history(sim, &truth, seen).await?;
+        self.check_taken_back(sim)?;
+        oracle::pages(name, &truth, seen, counters, age_max).result()?;
         oracle::shown(name, &truth, seen, &self.lives, interval).result()?;
-        let line = self.database.line(name, (sim::frames::COUNTER, Some(("k", "0"))), seen).await?;
         let visible = self.not_written(name, seen);
-        oracle::late(name, &truth, &line, &visible).result()?;
         let gap_max = 2 * (scrape + interval);
         let unseen =
             |tick: &Tick| looks::is_unseen(tick, seen, gap_max) || (tick.fate == Fate::Late && visible.covers(tick));
-        oracle::counter(name, &truth, &line, [interval, gap_max, age_max], unseen).result()?;
+        for series in Series::of_sim(counters) {
+            let told = |error: String| format!("{series:?}: {error}");
+            let line = self.database.line(name, series, seen).await?;
+            oracle::late(name, &truth, &line, &visible).result().map_err(told)?;
+            oracle::counter(name, &truth, &line, [interval, gap_max, age_max], unseen).result().map_err(told)?;
+        }
         Ok(truth.iter().filter(|tick| tick.fate == Fate::Late && !visible.covers(tick)).count())
+    }
+
+    async fn check_history(&self, sim: &Sim, truth: &[Tick], seen: &[Look]) -> Result<(), String> {
+        let excused = |tick: &Tick| looks::may_be_unsynced(tick, seen, &self.lives);
+        let points = self.vitals_of(sim.name()).await?;
+        oracle::history(sim.name(), truth, &points, excused).result()
+    }
+
+    /// A process never says that less is safe than it said before.
+    fn check_taken_back(&self, sim: &Sim) -> Result<(), String> {
+        let is_one_life = |times: &(i64, i64)| {
+            self.lives.iter().any(|(from, until)| *from + SLACK_MS < times.0 && times.1 < *until - SLACK_MS)
+        };
+        let times = sim.look(|state| state.taken_back().to_vec());
+        let mut times = times.into_iter().map(|(told, less)| (sim.wall_ms_at(told), sim.wall_ms_at(less)));
+        match times.find(is_one_life) {
+            None => Ok(()),
+            Some(times) => Err(format!("{}: what was acknowledged is not, between {times:?}", sim.name())),
+        }
     }
 
     /// When what an agent measured is not written if it comes late.
@@ -136,12 +199,14 @@ impl World {
     }
 
     async fn check_agent(&self, agent: &RealAgent, seen: &[Look]) -> Result<(), String> {
-        let line = self.database.line(agent.name(), (real::COUNTER, None), seen).await?;
+        let line = self.database.line(agent.name(), Series::Written, seen).await?;
         let [scrape, interval] = [self.plan.scrape_every, self.plan.interval].map(millis);
         let visible = self.not_written(agent.name(), seen);
         let excused: Vec<_> = agent.away().iter().copied().chain(visible.with_margin()).collect();
         let gap_max = 2 * (scrape + interval);
-        oracle::written(agent.name(), &line, seen, [gap_max, age_max_ms(interval)], &excused).result()
+        let gone = self.lives.iter().zip(self.lives.iter().skip(1)).map(|((_, ended), (began, _))| (*ended, *began));
+        let owed = Owed { times: gone.collect(), interval_ms: interval };
+        oracle::written(agent.name(), &line, seen, [gap_max, age_max_ms(interval)], &excused, &owed).result()
     }
 
     /// The points of an agent's vital sign.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::oracle::SLACK_MS;
+use super::real;
 use crate::page::Page;
-use crate::sim::{Fate, Tick};
+use crate::sim::{Fate, Tick, frames};
 
 /// Less than the second for which an ack waits for the sync of its vital signs.
 const HELD: Duration = Duration::from_millis(900);
@@ -32,6 +33,8 @@ pub struct Shown {
     pub tick: Option<f64>,
     /// The counters, by `k`.
     pub counters: BTreeMap<u64, f64>,
+    /// One of these stands there twice.
+    pub is_twice: bool,
     /// When its text file was written, of a real agent.
     pub written: Option<f64>,
     /// The time that the page gives, in exact mode.
@@ -49,16 +52,17 @@ impl Look {
     #[must_use]
     pub fn of(page: &Page, asked_ms: i64, read_ms: i64) -> Self {
         let mut agents = BTreeMap::<String, Shown>::new();
-        for sample in page.of(crate::sim::frames::VITAL) {
+        for sample in page.of(frames::VITAL) {
             let shown = agents.entry(sample.label("instance").to_owned()).or_default();
+            shown.is_twice |= shown.tick.is_some();
             (shown.tick, shown.at_ms) = (Some(sample.value), sample.timestamp_ms);
         }
-        for sample in page.of(crate::sim::frames::COUNTER) {
+        for sample in page.of(frames::COUNTER) {
             if let (Some(shown), Ok(k)) = (agents.get_mut(sample.label("instance")), sample.label("k").parse()) {
-                shown.counters.insert(k, sample.value);
+                shown.is_twice |= shown.counters.insert(k, sample.value).is_some();
             }
         }
-        for sample in page.of(super::real::COUNTER) {
+        for sample in page.of(real::COUNTER) {
             let shown = agents.entry(sample.label("instance").to_owned()).or_default();
             (shown.written, shown.at_ms) = (Some(sample.value), sample.timestamp_ms);
         }
@@ -67,14 +71,65 @@ impl Look {
     }
 }
 
+/// One of an agent's series.
+#[derive(Debug, Clone, Copy)]
+pub enum Series {
+    /// The vital sign of a simulated one.
+    Vital,
+    /// Its counter with this `k`.
+    Counter(u64),
+    /// The counter of a real one.
+    Written,
+}
+
+impl Series {
+    /// All of a simulated agent that has so many counters.
+    pub fn of_sim(counters: usize) -> impl Iterator<Item = Self> {
+        std::iter::once(Self::Vital).chain((0..counters as u64).map(Self::Counter))
+    }
+
+    /// Its labels, of this agent, as everybody sees them.
+    #[must_use]
+    pub fn labels(self, agent: &str) -> BTreeMap<String, String> {
+        let (name, k) = match self {
+            Self::Vital => (frames::VITAL, None),
+            Self::Counter(k) => (frames::COUNTER, Some(k.to_string())),
+            Self::Written => (real::COUNTER, None),
+        };
+        let labels = [("__name__", name), ("instance", agent), ("job", "node")];
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        labels.into_iter().chain(k.map(|k| ("k".to_owned(), k))).collect()
+    }
+
+    /// What a page shows of it.
+    #[must_use]
+    pub fn shown(self, shown: &Shown) -> Option<f64> {
+        match self {
+            Self::Vital => shown.tick,
+            Self::Counter(k) => shown.counters.get(&k).copied(),
+            Self::Written => shown.written,
+        }
+    }
+
+    /// How many times the number of its measurement a value is.
+    #[must_use]
+    pub fn factor(self) -> f64 {
+        match self {
+            Self::Vital | Self::Written => 1.0,
+            #[expect(clippy::cast_precision_loss, reason = "a few")]
+            Self::Counter(k) => (k + 1) as f64,
+        }
+    }
+}
+
 /// A series as a Prometheus has it that scraped these pages and took this remote write.
 #[must_use]
-pub fn timeline(name: &str, looks: &[Look], remote: &BTreeMap<i64, f64>) -> BTreeMap<i64, f64> {
+pub fn timeline(name: &str, series: Series, looks: &[Look], remote: &BTreeMap<i64, f64>) -> BTreeMap<i64, f64> {
     let mut line = remote.clone();
     for look in looks {
         let Some(shown) = look.agents.get(name) else { continue };
-        if let Some(value) = shown.counters.get(&0).or(shown.written.as_ref()) {
-            line.entry(shown.at_ms.unwrap_or(look.asked_ms)).or_insert(*value);
+        if let Some(value) = series.shown(shown) {
+            line.entry(shown.at_ms.unwrap_or(look.asked_ms)).or_insert(value);
         }
     }
     line
@@ -93,7 +148,8 @@ pub fn longest_pause(looks: &[Look], from_ms: i64, until_ms: i64) -> i64 {
 /// Was this taken off the page again before anybody looked? Nobody promises what lies between two looks.
 #[must_use]
 pub fn is_unseen(tick: &Tick, looks: &[Look], gap_max_ms: i64) -> bool {
-    let next = looks.iter().find(|look| look.is_page && look.asked_ms >= tick.at_ms);
+    // A look before the ack may have come before it was shown.
+    let next = looks.iter().find(|look| look.is_page && look.asked_ms >= tick.acked_ms());
     tick.fate == Fate::Live && next.is_none_or(|look| look.asked_ms - tick.at_ms > gap_max_ms)
 }
 

@@ -12,6 +12,8 @@ use crate::sim::{Fate, Tick};
 const TOLD_MAX: usize = 5;
 /// What a machine that is busy with other things may be late by.
 pub(super) const SLACK_MS: i64 = 1000;
+/// How wrong the time of a measurement may be after its clock was corrected.
+const CLOCK_MS: i64 = 250;
 
 /// What a check found.
 #[derive(Debug, Default)]
@@ -51,8 +53,8 @@ fn tick_of(truth: &[Tick], value: f64) -> Option<&Tick> {
     truth.get(number.checked_sub(1)?).filter(|_| is_whole)
 }
 
-/// The history has a point for every acknowledged measurement, or one of the same second (it keeps
-/// one a second), at its time; and no point that was not measured. `excused` are those that were
+/// The history has a point for every acknowledged measurement, or another one of the same second (it keeps
+/// one of each), at its time; and no point that was not measured. `excused` are those that were
 /// acknowledged without a sync, which is allowed and counted.
 pub fn history(name: &str, truth: &[Tick], points: &BTreeMap<i64, f64>, excused: impl Fn(&Tick) -> bool) -> Faults {
     let mut faults = Faults::default();
@@ -66,8 +68,8 @@ pub fn history(name: &str, truth: &[Tick], points: &BTreeMap<i64, f64>, excused:
     }
     for (number, tick) in (1_u64..).zip(truth) {
         let second = tick.at_ms.div_euclid(1000);
-        let mut near = points.range(second - 1..=second + 1).filter_map(|(_, value)| tick_of(truth, *value));
-        let is_kept = near.any(|kept| (kept.at_ms - tick.at_ms).abs() <= 1000);
+        let is_kept =
+            [-CLOCK_MS, 0, CLOCK_MS].iter().any(|off| points.contains_key(&(tick.at_ms + off).div_euclid(1000)));
         if tick.fate != Fate::Open && !is_kept && !excused(tick) {
             let around: Vec<_> = points.range(second - 2..=second + 2).collect();
             faults.add(|| format!("{name}: measurement {number}, {tick:?}, is not in the history: {around:?}"));
@@ -78,7 +80,7 @@ pub fn history(name: &str, truth: &[Tick], points: &BTreeMap<i64, f64>, excused:
 
 /// Every page shows one whole push of the agent, none that is older than `age_max_ms`, and never one
 /// that is older than on the page before.
-pub fn pages(name: &str, truth: &[Tick], looks: &[Look], age_max_ms: i64) -> Faults {
+pub fn pages(name: &str, truth: &[Tick], looks: &[Look], counters: usize, age_max_ms: i64) -> Faults {
     let mut faults = Faults::default();
     let mut before = 0.0;
     for look in looks {
@@ -90,7 +92,7 @@ pub fn pages(name: &str, truth: &[Tick], looks: &[Look], age_max_ms: i64) -> Fau
         };
         #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
         let is_whole = shown.counters.iter().all(|(k, value)| *value == number * (k + 1) as f64);
-        if !is_whole {
+        if !is_whole || shown.is_twice || shown.counters.len() != counters {
             faults.add(|| format!("{name}: a page shows parts of several pushes: {shown:?}"));
         }
         if number < before {
@@ -160,7 +162,8 @@ pub fn late(name: &str, truth: &[Tick], line: &BTreeMap<i64, f64>, seen: &Visibl
     let there: BTreeSet<u64> = line.values().map(|value| value.to_bits()).collect();
     for (number, tick) in (1_u32..).zip(truth) {
         if tick.fate == Fate::Late && !there.contains(&f64::from(number).to_bits()) && !seen.covers(tick) {
-            faults.add(|| format!("{name}: measurement {number}, {tick:?}, is nowhere"));
+            faults
+                .add(|| format!("{name}: measurement {number}, {tick:?}, is nowhere; it may have been seen {seen:?}"));
         }
     }
     faults
@@ -190,22 +193,31 @@ pub fn shown(name: &str, truth: &[Tick], looks: &[Look], lives: &[(i64, i64)], i
 
 /// A series of a real agent, whose values are the Unix milliseconds at which they were written: it
 /// never falls, nothing is missing for longer than `gap_max_ms`, than it was `excused` and than nobody
-/// looked, and no value is older than `age_max_ms` or newer than its time.
+/// looked, no value is older than `age_max_ms` or newer than its time, and what is `owed` is there.
 pub fn written(
     name: &str,
     line: &BTreeMap<i64, f64>,
     looks: &[Look],
     [gap_max_ms, age_max_ms]: [i64; 2],
     excused: &[(i64, i64)],
+    owed: &Owed,
 ) -> Faults {
     let mut faults = Faults::default();
     for ((at, value), (next_at, next)) in line.iter().zip(line.iter().skip(1)) {
         if next < value {
             faults.add(|| format!("{name}: a reset: {value} at {at}, then {next} at {next_at}"));
         }
-        let missing = longest_outside((*at, *next_at), excused);
+        let missing = outside((*at, *next_at), excused).into_iter().map(|(from, until)| until - from).max();
+        let missing = missing.unwrap_or_default();
         if missing > gap_max_ms + SLACK_MS + longest_pause(looks, *at, *next_at) {
             faults.add(|| format!("{name}: nothing between {at} and {next_at}, {missing} ms for no reason"));
+        }
+    }
+    for (from, until) in owed.times.iter().flat_map(|time| outside(*time, excused)) {
+        let (found, expected) = (line.range(from..until).count(), (until - from) / owed.interval_ms);
+        // A busy machine measures less often.
+        if i64::try_from(found * 5).unwrap_or(i64::MAX) < (expected - 2) * 4 {
+            faults.add(|| format!("{name}: {found} from {from} to {until}, when {expected} were measured"));
         }
     }
     for (at, value) in line {
@@ -221,29 +233,40 @@ pub fn written(
     faults
 }
 
-/// The longest part of this time that is outside of all these, in milliseconds.
-fn longest_outside((from, until): (i64, i64), times: &[(i64, i64)]) -> i64 {
-    let mut times: Vec<_> = times.iter().filter(|(began, ended)| *began < until && from < *ended).collect();
+/// When nobody could look, so that all that was measured then came late, at this interval.
+#[derive(Debug, Default)]
+pub struct Owed {
+    /// From when to when, Unix milliseconds.
+    pub times: Vec<(i64, i64)>,
+    /// Between two measurements.
+    pub interval_ms: i64,
+}
+
+/// The parts of this time that are outside of all these.
+fn outside((from, until): (i64, i64), times: &[(i64, i64)]) -> Vec<(i64, i64)> {
+    let mut times: Vec<_> = times.iter().filter(|(began, ended)| *began < until && from < *ended).copied().collect();
     times.sort_unstable();
-    let (mut longest, mut reached) = (0, from);
-    for (began, ended) in times {
-        longest = longest.max(began - reached);
-        reached = reached.max(*ended);
+    let (mut parts, mut reached) = (Vec::new(), from);
+    for (began, ended) in times.into_iter().chain([(until, until)]) {
+        if reached < began {
+            parts.push((reached, began));
+        }
+        reached = reached.max(ended);
     }
-    longest.max(until - reached)
+    parts
 }
 
 /// How long the slowest live push since then took to be acknowledged.
 #[must_use]
 pub fn longest_wait(sim: &crate::sim::Sim, since: std::time::Instant) -> Duration {
     let before = sim.mono_at(since);
-    let live = |tick: &&Tick| tick.fate == Fate::Live && tick.mono > before;
+    let live = |tick: &&Tick| tick.fate == Fate::Live && !tick.is_welcomed && tick.mono > before;
     sim.look(|state| state.ticks().iter().filter(live).map(|tick| tick.acked_after).max().unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::looks::{Shown, timeline};
+    use super::super::looks::{Series, Shown, timeline};
     use super::*;
 
     /// Measured every 250 ms from 10,000 on; acknowledged are all but the last.
@@ -262,12 +285,15 @@ mod tests {
     #[test]
     fn a_hole_and_an_invention_in_the_history_are_seen() {
         let truth = truth(41);
-        let good: BTreeMap<i64, f64> = (10..20).map(|second| (second, (second - 10) as f64 * 4.0 + 3.0)).collect();
+        let good: BTreeMap<i64, f64> = (10..20).map(|second| (second, (second - 10) as f64 * 4.0 + 4.0)).collect();
         history("a", &truth, &good, |_| false).result().unwrap();
         let mut hole = good.clone();
         hole.retain(|second, _| !(14..=16).contains(second));
         assert!(wrong(history("a", &truth, &hole, |_| false)).contains("is not in the history"));
         history("a", &truth, &hole, |tick| (14_000..17_000).contains(&tick.at_ms)).result().unwrap();
+        let mut lost = good.clone();
+        lost.remove(&15);
+        assert!(wrong(history("a", &truth, &lost, |_| false)).contains("is not in the history"), "one second");
         for (second, value) in [(12, 99.0), (12, 0.0), (12, 3.5), (19, 1.0)] {
             let mut bad = good.clone();
             bad.insert(second, value);
@@ -285,17 +311,24 @@ mod tests {
         Look { is_page: true, agents, ..Look::missed(at_ms, at_ms) }
     }
 
+    fn change(mut look: Look, change: fn(&mut Shown)) -> Look {
+        look.agents.values_mut().for_each(change);
+        look
+    }
+
     #[test]
     fn a_page_that_is_torn_frozen_or_goes_back_is_seen() {
         let truth = truth(41);
-        pages("a", &truth, &[look(10_100, 1.0, 0.0), look(12_100, 9.0, 0.0)], 3000).result().unwrap();
+        pages("a", &truth, &[look(10_100, 1.0, 0.0), look(12_100, 9.0, 0.0)], 2, 3000).result().unwrap();
         for (bad, says) in [
             (vec![look(10_100, 1.0, 1.0)], "parts"),
             (vec![look(20_100, 9.0, 0.0)], "ms before"),
             (vec![look(10_100, 9.0, 0.0), look(10_200, 8.0, 0.0)], "after"),
             (vec![look(10_100, 900.0, 0.0)], "never measured"),
+            (vec![change(look(10_100, 1.0, 0.0), |shown| shown.is_twice = true)], "parts"),
+            (vec![change(look(10_100, 1.0, 0.0), |shown| shown.counters.retain(|k, _| *k == 0))], "parts"),
         ] {
-            let said = wrong(pages("a", &truth, &bad, 3000));
+            let said = wrong(pages("a", &truth, &bad, 2, 3000));
             assert!(said.contains(says), "{said}");
         }
     }
@@ -343,31 +376,41 @@ mod tests {
         let short: BTreeMap<i64, f64> = good.range(..15_000).map(|(at, value)| (*at, *value)).collect();
         assert!(wrong(counter("a", &truth, &short, [250, 500, 3000], |_| false)).contains("where the truth"));
         assert!(wrong(counter("a", &truth, &BTreeMap::new(), [250, 500, 3000], |_| false)).contains("nothing at all"));
-        let merged = timeline("a", &[look(10_100, 1.0, 0.0)], &BTreeMap::from([(11_000, 5.0)]));
+        let merged = timeline("a", Series::Counter(0), &[look(10_100, 1.0, 0.0)], &BTreeMap::from([(11_000, 5.0)]));
         assert_eq!(merged, BTreeMap::from([(10_100, 1.0), (11_000, 5.0)]));
     }
 
     #[test]
     fn what_a_real_agent_says_has_its_time_in_itself() {
         let good: BTreeMap<i64, f64> = (0..20).map(|n| (10_000 + 250 * n, 9_900.0 + 250.0 * n as f64)).collect();
+        let none = Owed { interval_ms: 250, ..Owed::default() };
         let looks: Vec<Look> = (0..20).map(|n| Look::missed(10_000 + 250 * n, 10_000 + 250 * n)).collect();
-        written("a", &good, &looks, [500, 1000], &[]).result().unwrap();
+        written("a", &good, &looks, [500, 1000], &[], &none).result().unwrap();
         let mut bad = good.clone();
         bad.insert(14_001, 10_000.0);
-        let said = wrong(written("a", &bad, &looks, [500, 1000], &[]));
+        let said = wrong(written("a", &bad, &looks, [500, 1000], &[], &none));
         assert!(said.contains("a reset") && said.contains("ms before"), "{said}");
+        let good_again = good.clone();
         let gap: BTreeMap<i64, f64> = good.into_iter().filter(|(at, _)| !(11_000..13_000).contains(at)).collect();
-        assert!(wrong(written("a", &gap, &looks, [500, 1000], &[])).contains("nothing between"));
-        written("a", &gap, &looks, [500, 1000], &[(11_400, 12_000)]).result().unwrap();
-        assert!(wrong(written("a", &gap, &looks, [500, 1000], &[(14_000, 16_000)])).contains("nothing between"));
-        let outside = |times: &[(i64, i64)]| longest_outside((10, 20), times);
-        assert_eq!([outside(&[]), outside(&[(0, 30)]), outside(&[(15, 30), (12, 14)])], [10, 0, 2]);
-        assert_eq!([outside(&[(12, 18), (13, 14)]), outside(&[(0, 10), (20, 30)])], [2, 10]);
+        assert!(wrong(written("a", &gap, &looks, [500, 1000], &[], &none)).contains("nothing between"));
+        written("a", &gap, &looks, [500, 1000], &[(11_400, 12_000)], &none).result().unwrap();
+        assert!(wrong(written("a", &gap, &looks, [500, 1000], &[(14_000, 16_000)], &none)).contains("nothing between"));
+        let parts = |times: &[(i64, i64)]| outside((10, 20), times);
+        assert_eq!(parts(&[]), [(10, 20)]);
+        assert_eq!(parts(&[(15, 30), (12, 14)]), [(10, 12), (14, 15)]);
+        assert_eq!(parts(&[(12, 18), (13, 14)]), [(10, 12), (18, 20)]);
+        assert!(parts(&[(0, 30)]).is_empty());
+        let owed = Owed { times: vec![(10_000, 14_000)], interval_ms: 250 };
+        written("a", &good_again, &looks, [500, 1000], &[], &owed).result().unwrap();
+        let thin: BTreeMap<i64, f64> = good_again.into_iter().step_by(2).collect();
+        let said = wrong(written("a", &thin, &looks, [500, 1000], &[], &owed));
+        assert!(said.contains("when 16 were measured"), "{said}");
+        written("a", &thin, &looks, [500, 1000], &[], &none).result().unwrap();
         // Who looks stood still as well: from 10.75 to 13.25 s, half a second more than a look may take.
         let paused: Vec<Look> =
             looks.iter().filter(|look| !(11_000..13_250).contains(&look.asked_ms)).cloned().collect();
         assert_eq!(longest_pause(&paused, 10_750, 13_250), 500);
         assert_eq!(longest_pause(&looks, 10_000, 14_000), 0);
-        assert!(wrong(written("a", &BTreeMap::new(), &looks, [500, 1000], &[])).contains("only"));
+        assert!(wrong(written("a", &BTreeMap::new(), &looks, [500, 1000], &[], &none)).contains("only"));
     }
 }

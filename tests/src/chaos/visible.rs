@@ -31,7 +31,9 @@ impl Visible {
         // The last one is there still.
         let ends = lives.iter().filter(|(_, ended)| *ended != i64::MAX);
         let ends = ends.map(|(began, ended)| ((ended - UNKNOWN_MS).max(*began), ended + UNKNOWN_MS));
-        let mut all: Vec<(i64, i64)> = seen.chain(ends).collect();
+        // Since the last look it may have come.
+        let since = looks.last().map(|look| (look.asked_ms, i64::MAX));
+        let mut all: Vec<(i64, i64)> = seen.chain(ends).chain(since).collect();
         all.sort_unstable();
         let mut times: Vec<(i64, i64)> = Vec::new();
         for (from, until) in all {
@@ -58,7 +60,7 @@ impl Visible {
     /// With all that is not written because of it.
     pub fn with_margin(&self) -> impl Iterator<Item = (i64, i64)> {
         let margin = MARGIN_MS + SLACK_MS;
-        self.0.iter().map(move |(from, until)| (from - margin, until + margin))
+        self.0.iter().map(move |(from, until)| (from - margin, until.saturating_add(margin)))
     }
 }
 
@@ -106,7 +108,10 @@ mod tests {
         ] {
             assert_eq!(visible.covers(&Tick::measured(at_ms, Duration::ZERO)), expected, "{at_ms}");
         }
-        assert_eq!(visible.0, [(9_500, 12_500), (26_900, 32_900), (44_500, 45_000), (51_500, 52_500)]);
+        assert_eq!(
+            visible.0,
+            [(9_500, 12_500), (26_900, 32_900), (44_500, 45_000), (51_500, 52_500), (59_500, i64::MAX)]
+        );
         assert!(!Visible::never().covers(&Tick::measured(11_000, Duration::ZERO)));
     }
 }

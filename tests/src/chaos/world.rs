@@ -271,6 +271,16 @@ impl World {
         }
         // What is in their spools when they end stays there.
         self.all_delivered().await?;
+        let page = self.page().await?;
+        let missing = |agent: &&RealAgent| {
+            let of_agent = page
+                .of("fleetgauge_agent_samples_missing_total")
+                .filter(|sample| sample.label("instance") == agent.name());
+            of_agent.map(|sample| sample.value).sum::<f64>() > 0.0
+        };
+        if let Some(agent) = self.agents.iter().find(missing) {
+            return Err(self.told(format!("{} says that it lost something", agent.name())));
+        }
         for agent in &mut self.agents {
             agent.rest().await;
         }

@@ -81,6 +81,9 @@ pub struct State {
     is_connected: bool,
     live_window: usize,
     late_window: usize,
+    /// The highest numbers that were said to be safe, and when that was.
+    told: (Acked, Duration),
+    taken_back: Vec<(Duration, Duration)>,
 }
 
 impl State {
@@ -106,6 +109,12 @@ impl State {
     #[must_use]
     pub fn tick(&self, number: u64) -> Option<&Tick> {
         self.ticks.get(usize::try_from(number.checked_sub(1)?).ok()?)
+    }
+
+    /// When something was said to be safe, and when a `welcome` said less, by the clock that never steps.
+    #[must_use]
+    pub fn taken_back(&self) -> &[(Duration, Duration)] {
+        &self.taken_back
     }
 
     /// How many wait in the spool.
@@ -141,6 +150,10 @@ impl State {
 
     /// A connection begins, and the aggregator said what is safe.
     pub fn welcomed(&mut self, acked: Acked, live_window: u32, late_window: u32, now: Duration) {
+        let (told, when) = self.told;
+        if acked.live < told.live || acked.late < told.late {
+            self.taken_back.push((when, now));
+        }
         self.safe(Stream::Live, acked.live, now, true);
         self.late_sent = self.spool.len();
         self.safe(Stream::Late, acked.late, now, true);
@@ -169,6 +182,12 @@ impl State {
     }
 
     fn safe(&mut self, stream: Stream, seq: u64, now: Duration, is_welcomed: bool) {
+        let (told, when) = &mut self.told;
+        *when = now;
+        match stream {
+            Stream::Live => told.live = seq,
+            Stream::Late => told.late = seq,
+        }
         match stream {
             Stream::Live => {
                 while let Some(first) = self.live.pop_front_if(|first| first.seq <= seq) {
@@ -250,10 +269,25 @@ mod tests {
         assert_eq!(fates(&state), [Fate::Late, Fate::Live, Fate::Open, Fate::Late]);
         let welcomed: Vec<bool> = state.ticks().iter().map(|tick| tick.is_welcomed).collect();
         assert_eq!(welcomed, [false, false, false, true]);
+        assert_eq!(state.taken_back(), []);
         assert_eq!(state.next_late(), Some(Outgoing { stream: Stream::Late, seq: 3, tick: 3 }));
         assert!(state.next_late().is_none() && state.next_live().is_none() && !state.is_settled());
         state.acked(Stream::Late, 3, ms(100));
         assert!(state.is_settled());
+    }
+
+    #[test]
+    fn an_aggregator_that_forgets_what_it_acknowledged_is_noticed() {
+        let mut state = State::default();
+        state.welcomed(Acked::default(), 2, 16, ms(0));
+        state.measure(0, ms(0));
+        state.next_live();
+        state.acked(Stream::Live, 1, ms(10));
+        state.disconnected();
+        state.welcomed(Acked { live: 1, late: 0 }, 2, 16, ms(20));
+        assert_eq!(state.taken_back(), []);
+        state.welcomed(Acked::default(), 2, 16, ms(30));
+        assert_eq!(state.taken_back(), [(ms(20), ms(30))]);
     }
 
     #[test]
