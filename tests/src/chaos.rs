@@ -17,6 +17,7 @@ pub mod real;
 pub mod soak;
 pub mod visible;
 pub mod world;
+pub mod written;
 
 pub use world::World;
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use super::balance::Conservation;
 use super::looks::{self, Look, Series};
-use super::oracle::{self, Owed, SLACK_MS};
+use super::oracle::{self, SLACK_MS};
 use super::putter::Putter;
 use super::real::RealAgent;
 use super::visible::Visible;
 use super::world::{LOOKS_MAX, World, millis};
+use super::written::{Owed, written};
 use crate::http;
 use crate::page::Page;
 use crate::sim::{Fate, Sim, Tick};
@@ -206,7 +207,7 @@ impl World {
         let gap_max = 2 * (scrape + interval);
         let gone = self.lives.iter().zip(self.lives.iter().skip(1)).map(|((_, ended), (began, _))| (*ended, *began));
         let owed = Owed { times: gone.collect(), interval_ms: interval };
-        oracle::written(agent.name(), &line, seen, [gap_max, age_max_ms(interval)], &excused, &owed).result()
+        written(agent.name(), &line, seen, [gap_max, age_max_ms(interval)], &excused, &owed).result()
     }
 
     /// The points of an agent's vital sign.
