@@ -31,9 +31,10 @@ impl Visible {
         // The last one is there still.
         let ends = lives.iter().filter(|(_, ended)| *ended != i64::MAX);
         let ends = ends.map(|(began, ended)| ((ended - UNKNOWN_MS).max(*began), ended + UNKNOWN_MS));
-        // Since the last look it may have come.
+        // Since the last look it may have come; and the first process knows nothing of the time before it.
         let since = looks.last().map(|look| (look.asked_ms, i64::MAX));
-        let mut all: Vec<(i64, i64)> = seen.chain(ends).chain(since).collect();
+        let before = looks.iter().find(|look| look.is_page).map(|look| (0, look.read_ms));
+        let mut all: Vec<(i64, i64)> = seen.chain(ends).chain(since).chain(before).collect();
         all.sort_unstable();
         let mut times: Vec<(i64, i64)> = Vec::new();
         for (from, until) in all {
@@ -92,6 +93,8 @@ mod tests {
         let lives = [(0, 29_900), (44_900, i64::MAX)];
         let visible = Visible::of("a", &looks, 500, &lives);
         for (at_ms, expected) in [
+            (1_900, true),
+            (2_100, false),
             (7_400, false),
             (7_600, true),
             (14_400, true),
@@ -110,7 +113,7 @@ mod tests {
         }
         assert_eq!(
             visible.0,
-            [(9_500, 12_500), (26_900, 32_900), (44_500, 45_000), (51_500, 52_500), (59_500, i64::MAX)]
+            [(0, 0), (9_500, 12_500), (26_900, 32_900), (44_500, 45_000), (51_500, 52_500), (59_500, i64::MAX)]
         );
         assert!(!Visible::never().covers(&Tick::measured(11_000, Duration::ZERO)));
     }
