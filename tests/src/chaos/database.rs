@@ -68,6 +68,21 @@ impl Database {
         }
     }
 
+    /// When it looked at the page.
+    ///
+    /// # Errors
+    /// When a real one does not say.
+    pub async fn looks(&self, seen: &[Look]) -> Result<Vec<Look>, String> {
+        match self {
+            Self::Own(_) => Ok(seen.to_vec()),
+            Self::Prometheus(prometheus) => {
+                let scrapes = raw(prometheus, "up{job=\"fleetgauge\"}").await?;
+                let look = |(at_ms, up): (i64, f64)| Look { is_page: up == 1.0, ..Look::missed(at_ms, at_ms) };
+                Ok(scrapes.into_iter().map(look).collect())
+            }
+        }
+    }
+
     /// A series that this agent has, by Unix millisecond, as numbers of measurements.
     ///
     /// # Errors

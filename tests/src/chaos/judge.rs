@@ -161,8 +161,10 @@ impl World {
         oracle::shown(name, &truth, seen, &self.lives, interval).result()?;
         let visible = self.not_written(name, seen);
         let gap_max = 2 * (scrape + interval);
-        let unseen =
-            |tick: &Tick| looks::is_unseen(tick, seen, gap_max) || (tick.fate == Fate::Late && visible.covers(tick));
+        let scraped = self.database.looks(seen).await?;
+        let unseen = |tick: &Tick| {
+            looks::is_unseen(tick, &scraped, &self.lives, gap_max) || (tick.fate == Fate::Late && visible.covers(tick))
+        };
         for series in Series::of_sim(counters) {
             let told = |error: String| format!("{series:?}: {error}");
             let line = self.database.line(name, series, seen).await?;

@@ -145,12 +145,18 @@ pub fn longest_pause(looks: &[Look], from_ms: i64, until_ms: i64) -> i64 {
     (pause.unwrap_or_default() - 2 * SLACK_MS).max(0)
 }
 
-/// Was this taken off the page again before anybody looked? Nobody promises what lies between two looks.
+/// Was this taken off the page again before anybody looked, or did the process that showed it end before?
+/// Nobody promises what lies between two looks.
 #[must_use]
-pub fn is_unseen(tick: &Tick, looks: &[Look], gap_max_ms: i64) -> bool {
+pub fn is_unseen(tick: &Tick, looks: &[Look], lives: &[(i64, i64)], gap_max_ms: i64) -> bool {
     // A look before the ack may have come before it was shown.
-    let next = looks.iter().find(|look| look.is_page && look.asked_ms >= tick.acked_ms());
-    tick.fate == Fate::Live && next.is_none_or(|look| look.asked_ms - tick.at_ms > gap_max_ms)
+    let acked_ms = tick.acked_ms();
+    let next = looks.iter().find(|look| look.is_page && look.asked_ms >= acked_ms);
+    let is_seen = |look: &Look| {
+        let is_one_life = lives.iter().any(|(from, until)| *from <= acked_ms && look.read_ms <= *until);
+        is_one_life && look.asked_ms - tick.at_ms <= gap_max_ms
+    };
+    tick.fate == Fate::Live && !next.is_some_and(is_seen)
 }
 
 /// May the ack of this live push be one that did not wait for the disk any longer? That is allowed, and
@@ -178,7 +184,9 @@ mod tests {
     fn what_nobody_could_have_seen_is_not_missed() {
         let tick = |at_ms, fate| Tick { fate, ..Tick::measured(at_ms, Duration::ZERO) };
         let seen = |asked_ms| Look { is_page: true, ..Look::missed(asked_ms, asked_ms) };
-        let looks = [seen(10_100), Look::missed(12_000, 12_000), seen(13_000)];
+        let looks = [seen(10_100), Look::missed(12_000, 12_000), seen(13_000), seen(14_000)];
+        // Another one looks at 14 s.
+        let lives = [(0, 13_500), (13_600, i64::MAX)];
         for (at_ms, fate, expected) in [
             (10_000, Fate::Live, false),
             (10_900, Fate::Live, true),
@@ -186,7 +194,7 @@ mod tests {
             (11_000, Fate::Live, false),
             (13_100, Fate::Live, true),
         ] {
-            assert_eq!(is_unseen(&tick(at_ms, fate), &looks, 2000), expected, "{at_ms} {fate:?}");
+            assert_eq!(is_unseen(&tick(at_ms, fate), &looks, &lives, 2000), expected, "{at_ms} {fate:?}");
         }
     }
 

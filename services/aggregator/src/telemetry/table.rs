@@ -165,7 +165,7 @@ pub(super) const HISTORY_UP: Metric = metric(
     "fleetgauge_history_up",
     "gauge",
     &[],
-    "1: points are taken; 0: the last that came were refused, or there is no data directory.",
+    "1: points are taken; 0: the history cannot store any now, or there is no data directory.",
 );
 pub(super) const HISTORY_DURABILITY: Metric = metric(
     "fleetgauge_history_durability",
@@ -342,6 +342,7 @@ pub const TABLE: &[&Metric] = &[
     &SCRAPES_ABORTED,
     &KNOWN_FILE_ERRORS,
     &HISTORY_UP,
+    &HISTORY_DURABILITY,
     &HISTORY_POINTS,
     &HISTORY_REFUSED,
     &HISTORY_SYNCS,
