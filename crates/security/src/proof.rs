@@ -28,26 +28,26 @@ pub struct Claim<'a> {
 
 impl Claim<'_> {
     /// The text that is keyed. Neither part can have a newline in it, so no two claims share one.
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         format!("fleetgauge link 1\n{}\n{}\n{}", self.nonce, self.agent, self.session)
-    }
-
-    /// What a key makes of it.
-    pub(crate) fn keyed(&self, key: &Key) -> [u8; 32] {
-        let mut mac = key.clone();
-        mac.update(self.text().as_bytes());
-        mac.finalize().into_bytes().into()
     }
 
     /// The agent's answer, in hexadecimal.
     #[must_use]
     pub fn prove(&self, token: &Secret) -> String {
-        hex(&self.keyed(&key(token)))
+        hex(&keyed(&key(token), &self.text()))
     }
 }
 
 pub(crate) fn key(token: &Secret) -> Key {
     Key::new_from_slice(token.expose().as_bytes()).expect("HMAC takes keys of any length")
+}
+
+/// What a key makes of this text.
+pub(crate) fn keyed(key: &Key, text: &str) -> [u8; 32] {
+    let mut mac = key.clone();
+    mac.update(text.as_bytes());
+    mac.finalize().into_bytes().into()
 }
 
 /// A nonce that nobody has seen: random bytes as text.

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::glob;
-use crate::proof::{Claim, Key, key, unhex};
+use crate::proof::{Claim, Key, key, keyed, unhex};
 use crate::secret::Secret;
 
 /// Most tokens. Each attempt is compared with all of them: some milliseconds at most.
@@ -244,7 +244,8 @@ impl Tokens {
     /// Why not.
     pub fn proved(&self, claim: &Claim<'_>, hmac: &str, now_ms: i64) -> Result<Grant, Denied> {
         let shown = unhex(hmac).ok_or(Denied::Wrong)?;
-        let token = self.find(|token| claim.keyed(&token.key).ct_eq(&shown)).ok_or(Denied::Wrong)?;
+        let text = claim.text();
+        let token = self.find(|token| keyed(&token.key, &text).ct_eq(&shown)).ok_or(Denied::Wrong)?;
         token.may(Scope::Push, Some(claim.agent), now_ms)?;
         Ok(token.grant())
     }
