@@ -26,8 +26,6 @@ const POINTS_MEMTABLE_BYTES: u64 = 16 << 20;
 /// The same for keys, and for what is known of the whole: each commit writes that anew, and all of them
 /// stay in memory until one table of one entry is made of them.
 const SMALL_MEMTABLE_BYTES: u64 = 2 << 20;
-/// What is read of a table of points at once.
-const POINTS_BLOCK_BYTES: u32 = 16 << 10;
 /// Memory for blocks that were read: reading is mostly in sequence.
 const CACHE_BYTES: u64 = 8 << 20;
 /// From so many bytes of journals small memtables are written too: each commit is in `meta`, and the
@@ -163,13 +161,9 @@ impl Hot {
         }
         let options = || KeyspaceCreateOptions::default().manual_journal_persist(true);
         let points = database.keyspace("points", || {
-            // Points are read in ranges, which filters do not help with, and larger blocks do no harm to. What
-            // says where the blocks are is read when it is needed, else memory would grow with the disk.
-            options()
-                .max_memtable_size(POINTS_MEMTABLE_BYTES)
-                .filter_policy(fjall::config::FilterPolicy::disabled())
-                .data_block_size_policy(fjall::config::BlockSizePolicy::all(POINTS_BLOCK_BYTES))
-                .index_block_pinning_policy(fjall::config::PinningPolicy::all(false))
+            // Points are read in ranges, which filters do not help with.
+            let none = fjall::config::FilterPolicy::disabled();
+            options().max_memtable_size(POINTS_MEMTABLE_BYTES).filter_policy(none)
         })?;
         let small = || options().max_memtable_size(SMALL_MEMTABLE_BYTES);
         let keys = database.keyspace("keys", small)?;
