@@ -5,11 +5,12 @@
 //! known of the whole). All numbers in keys are big-endian, so that their order is the database's.
 //! Each commit is one batch of its journal: after a crash it is there whole or not at all.
 
+use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
@@ -39,6 +40,8 @@ const OPEN_FILES: usize = 100;
 const MEMTABLES_WAITING_MAX: usize = 3;
 const TABLES_WAITING_MAX: usize = 24;
 const CATCH_UP: Duration = Duration::from_millis(2);
+/// A database that takes longer is given up, and another partition begun: what it has in memory can be read.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(20);
 
 /// One point of a commit.
 #[derive(Debug, Clone)]
@@ -240,11 +243,19 @@ impl Hot {
     }
 
     /// Waits until the database has written enough of what it has in memory.
+    ///
+    /// # Errors
+    /// When its own threads have failed, or do not get on.
     fn catch_up(&self) -> Result<(), Failure> {
+        let began = Instant::now();
         while self.points.sealed_memtable_count() >= MEMTABLES_WAITING_MAX
             || self.points.l0_table_count() >= TABLES_WAITING_MAX
         {
             self.check()?;
+            if began.elapsed() > CATCH_UP_WITHIN {
+                let why = format!("the database has written nothing for {CATCH_UP_WITHIN:?}");
+                return Err(Failure::System(io::Error::new(io::ErrorKind::TimedOut, why)));
+            }
             std::thread::sleep(CATCH_UP);
         }
         Ok(())
