@@ -253,7 +253,7 @@ impl Hot {
         {
             self.check()?;
             if began.elapsed() > CATCH_UP_WITHIN {
-                let why = format!("the database has written nothing for {CATCH_UP_WITHIN:?}");
+                let why = format!("the database has not caught up within {CATCH_UP_WITHIN:?}");
                 return Err(Failure::System(io::Error::new(io::ErrorKind::TimedOut, why)));
             }
             std::thread::sleep(CATCH_UP);
