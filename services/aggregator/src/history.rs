@@ -109,6 +109,9 @@ pub struct Rules {
     pub partition_span: Duration,
     /// A partition has no more points than about this.
     pub partition_points_max: u64,
+    /// How long points wait at most for a database that has more to write than it should. One that has not
+    /// got on after fifteen times as long is given up.
+    pub patience: Duration,
 }
 
 /// What all parts of the history share.

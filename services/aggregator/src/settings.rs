@@ -29,6 +29,8 @@ const PARTITIONS_PER_RETENTION: u32 = 10;
 const PARTITION_SPAN_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Raw points take some 24 bytes: half a gigabyte, after which they are sealed.
 const PARTITION_POINTS_MAX: u64 = 20_000_000;
+/// How long points wait for the history's database: senders wait as long for an answer.
+const HISTORY_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What an aggregator needs to know. docs/settings.md explains each.
 #[derive(Debug, Clone)]
@@ -189,6 +191,7 @@ fn history(settings: &lifecycle::Settings) -> Result<Rules, SettingsError> {
         reserve_bytes: settings.bytes("FLEETGAUGE_DISK_RESERVE")?,
         partition_span: (retention / PARTITIONS_PER_RETENTION).min(PARTITION_SPAN_MAX),
         partition_points_max: PARTITION_POINTS_MAX,
+        patience: HISTORY_PATIENCE,
     })
 }
 

@@ -26,6 +26,9 @@ const WRITE_DOWN_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// When a partition is begun again after a failure: after this time, and twice as long each time.
 const AGAIN_AFTER_MIN: Duration = Duration::from_millis(500);
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(5);
+/// After so many times [`Rules::patience`](super::Rules::patience) a partition is given up that does not
+/// get on. What it has in memory stays there until it is sealed, so this must be seldom.
+const PATIENCE_MAX: u32 = 15;
 
 /// Points to store, and whom to tell.
 #[derive(Debug)]
@@ -66,6 +69,8 @@ pub(super) struct Committer {
     room_asked: Option<Instant>,
     written_down: WrittenDown,
     failed: Option<Failed>,
+    /// Since when the partition that is written to has not caught up.
+    behind_since: Option<Instant>,
     /// It took points when it was last looked.
     is_up: bool,
 }
@@ -90,7 +95,17 @@ struct Failed {
 impl Committer {
     pub(super) fn new(shared: Arc<Shared>, current: Option<Current>, next: u64, now: fn() -> Moment) -> Self {
         let written_down = WrittenDown { at: now().instant, partition: 0, after: WRITE_DOWN_AFTER_MIN };
-        Self { shared, current, next, now, room_asked: None, written_down, failed: None, is_up: true }
+        Self {
+            shared,
+            current,
+            next,
+            now,
+            room_asked: None,
+            written_down,
+            failed: None,
+            behind_since: None,
+            is_up: true,
+        }
     }
 
     /// Works until nobody can ask any more, and everything asked for is answered.
@@ -146,6 +161,9 @@ impl Committer {
     /// due. What a database cannot write it never forgives, so it is asked only while there is room.
     fn tend(&mut self, now: Instant) -> Result<(), PutError> {
         let Some(Current { found, hot }) = &self.current else { return Ok(()) };
+        if self.behind_since.is_some() && hot.is_behind() {
+            return Err(PutError::Busy);
+        }
         let WrittenDown { at, partition, after } = self.written_down;
         let is_due = now.saturating_duration_since(at) >= after;
         if is_due {
@@ -243,8 +261,14 @@ impl Committer {
         self.begin_when_due(now)?;
         let sync = self.shared.rules.sync;
         let Some(Current { found, hot }) = &self.current else { return Err(not_begun()) };
-        match damage::catch(|| hot.commit(found.number, writes, now.wall_ms, sync)) {
+        let patience = self.shared.rules.patience;
+        let outcome = damage::catch(|| {
+            hot.catch_up(patience)?;
+            hot.commit(found.number, writes, now.wall_ms, sync)
+        });
+        match outcome {
             Ok(()) => {
+                self.behind_since = None;
                 // Else a new partition could not be begun, and this one goes on meanwhile.
                 if !self.is_due(now) {
                     self.failed = None;
@@ -254,13 +278,21 @@ impl Committer {
                 }
                 Ok(())
             }
+            Err(Failure::Behind) if !self.is_stuck(now.instant) => Err(PutError::Busy),
             Err(failure) => Err(self.give_up(&failure, now.instant)),
         }
+    }
+
+    /// Has the database not got on for too long?
+    fn is_stuck(&mut self, now: Instant) -> bool {
+        let since = *self.behind_since.get_or_insert(now);
+        now.saturating_duration_since(since) >= self.shared.rules.patience * PATIENCE_MAX
     }
 
     /// What a failed write or sync left behind is never written to again: it can be read, and is sealed in
     /// time. What was acknowledged before is safe in it.
     fn give_up(&mut self, failure: &Failure, now: Instant) -> PutError {
+        self.behind_since = None;
         self.written_down.after = (self.written_down.after * 2).min(WRITE_DOWN_AFTER_MAX);
         if let Some(Current { found, hot }) = self.current.take() {
             tracing::error!(%failure, partition = found.number, "a partition takes no points any more");

@@ -18,6 +18,9 @@ pub(super) enum Failure {
     /// A write failed before: it takes no more until it is opened again.
     #[error("a write failed before")]
     Poisoned,
+    /// It has more to write than it should, and does not get on with it.
+    #[error("the database does not catch up with what it has to write")]
+    Behind,
     /// This aggregator stops.
     #[error("stopping")]
     Stopping,

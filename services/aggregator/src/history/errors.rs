@@ -46,7 +46,11 @@ impl PutError {
 
 impl From<&Failure> for PutError {
     fn from(failure: &Failure) -> Self {
-        if failure.is_full() { Self::Full { free: 0, reserve: 0 } } else { Self::Unavailable(failure.to_string()) }
+        match failure {
+            Failure::Behind => Self::Busy,
+            full if full.is_full() => Self::Full { free: 0, reserve: 0 },
+            other => Self::Unavailable(other.to_string()),
+        }
     }
 }
 

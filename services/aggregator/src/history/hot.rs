@@ -5,14 +5,13 @@
 //! known of the whole). All numbers in keys are big-endian, so that their order is the database's.
 //! Each commit is one batch of its journal: after a crash it is there whole or not at all.
 
-use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::damage::{self, Failure};
 use super::inventory;
@@ -21,17 +20,24 @@ use super::keys::{Key, Space};
 use super::partitions;
 use super::point::Point;
 
-/// Memory for points that are not in a table yet. A table of this size holds some 150,000. While one is
-/// written there is another.
-const POINTS_MEMTABLE_BYTES: u64 = 16 << 20;
+/// Memory for points that are not in a table yet, some 75,000. While they are written there is as much
+/// again, up to three times. The database could count by itself, but it would ask its own thread with each
+/// commit from there on; where that thread is long busy it waits in the end for room in the queue that
+/// only it empties. So it is not asked: what is in memory is counted here.
+const POINTS_UNWRITTEN_BYTES: u64 = 8 << 20;
 /// The same for keys, and for what is known of the whole: each commit writes that anew, and all of them
 /// stay in memory until one table of one entry is made of them.
-const SMALL_MEMTABLE_BYTES: u64 = 2 << 20;
+const SMALL_UNWRITTEN_BYTES: u64 = 2 << 20;
+/// Size of tables that are merged: a merge takes those which overlap, so small ones keep it short, and what
+/// is in memory is not written meanwhile.
+const TABLE_BYTES: u64 = 8 << 20;
+/// What is read at once of a table. Each has an entry in an index that stays in memory: some two bytes
+/// for 100 points.
+const BLOCK_BYTES: u32 = 16 << 10;
 /// Memory for blocks that were read: reading is mostly in sequence.
 const CACHE_BYTES: u64 = 8 << 20;
-/// From so many bytes of journals small memtables are written too: each commit is in `meta`, and the
-/// journals of a keyspace that is never written would all be read at the next start, for half a
-/// minute. The database allows no less.
+/// From so many bytes of journals everything is written; the journals would all be read at the next start.
+/// The database allows no less.
 const JOURNALS_BYTES: u64 = 64 << 20;
 /// Files that the database keeps open.
 const OPEN_FILES: usize = 100;
@@ -40,8 +46,6 @@ const OPEN_FILES: usize = 100;
 const MEMTABLES_WAITING_MAX: usize = 3;
 const TABLES_WAITING_MAX: usize = 24;
 const CATCH_UP: Duration = Duration::from_millis(2);
-/// A database that takes longer is given up, and another partition begun: what it has in memory can be read.
-const CATCH_UP_WITHIN: Duration = Duration::from_secs(20);
 
 /// One point of a commit.
 #[derive(Debug, Clone)]
@@ -162,15 +166,17 @@ impl Hot {
         if is_used && !["points", "keys", "meta"].iter().all(|name| database.keyspace_exists(name)) {
             return Err(Failure::Damaged("a part of it is gone".to_owned()));
         }
-        let options = || KeyspaceCreateOptions::default().manual_journal_persist(true);
+        let options = || KeyspaceCreateOptions::default().manual_journal_persist(true).max_memtable_size(u64::MAX);
         let points = database.keyspace("points", || {
-            // Points are read in ranges, which filters do not help with.
-            let none = fjall::config::FilterPolicy::disabled();
-            options().max_memtable_size(POINTS_MEMTABLE_BYTES).filter_policy(none)
+            let merges = fjall::compaction::Leveled::default().with_table_target_size(TABLE_BYTES);
+            options()
+                .compaction_strategy(Arc::new(merges))
+                .data_block_size_policy(fjall::config::BlockSizePolicy::all(BLOCK_BYTES))
+                // Points are read in ranges, which filters do not help with.
+                .filter_policy(fjall::config::FilterPolicy::disabled())
         })?;
-        let small = || options().max_memtable_size(SMALL_MEMTABLE_BYTES);
-        let keys = database.keyspace("keys", small)?;
-        let meta = database.keyspace("meta", small)?;
+        let keys = database.keyspace("keys", options)?;
+        let meta = database.keyspace("meta", options)?;
         let stats = match meta.get("stats")? {
             Some(bytes) => Stats::from_bytes(&bytes).ok_or_else(|| Failure::Damaged("its stats".to_owned()))?,
             None if is_used => return Err(Failure::Damaged("what was stored in it is gone".to_owned())),
@@ -219,7 +225,6 @@ impl Hot {
     /// # Errors
     /// When they could not be stored, or not synced: then nothing may be written to the partition any more.
     pub(super) fn commit(&self, number: u64, writes: &[Write], now_ms: i64, sync: bool) -> Result<(), Failure> {
-        self.catch_up()?;
         let stats = self.stats().with(writes, now_ms);
         let mut batch = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), writes.len() + 1)
             .durability(Some(if sync { PersistMode::SyncData } else { PersistMode::Buffer }));
@@ -242,23 +247,37 @@ impl Hot {
         Ok(())
     }
 
-    /// Waits until the database has written enough of what it has in memory.
+    /// Has what is in memory written when there is enough of it, and waits until enough of what waited is:
+    /// before each commit.
     ///
     /// # Errors
-    /// When its own threads have failed, or do not get on.
-    fn catch_up(&self) -> Result<(), Failure> {
+    /// When that takes longer than `patience`, or the database takes nothing any more.
+    pub(super) fn catch_up(&self, patience: Duration) -> Result<(), Failure> {
+        let limits = [POINTS_UNWRITTEN_BYTES, SMALL_UNWRITTEN_BYTES, SMALL_UNWRITTEN_BYTES];
+        for (keyspace, limit) in self.keyspaces().into_iter().zip(limits) {
+            if keyspace.tree.active_memtable().size() >= limit {
+                let _was_there_anything = keyspace.rotate_memtable()?;
+            }
+        }
         let began = Instant::now();
-        while self.points.sealed_memtable_count() >= MEMTABLES_WAITING_MAX
-            || self.points.l0_table_count() >= TABLES_WAITING_MAX
-        {
+        while self.is_behind() {
             self.check()?;
-            if began.elapsed() > CATCH_UP_WITHIN {
-                let why = format!("the database has not caught up within {CATCH_UP_WITHIN:?}");
-                return Err(Failure::System(io::Error::new(io::ErrorKind::TimedOut, why)));
+            if began.elapsed() > patience {
+                return Err(Failure::Behind);
             }
             std::thread::sleep(CATCH_UP);
         }
         Ok(())
+    }
+
+    /// Has its database more to write than it should?
+    pub(super) fn is_behind(&self) -> bool {
+        self.keyspaces().iter().any(|keyspace| keyspace.sealed_memtable_count() >= MEMTABLES_WAITING_MAX)
+            || self.points.l0_table_count() >= TABLES_WAITING_MAX
+    }
+
+    fn keyspaces(&self) -> [&Keyspace; 3] {
+        [&self.points, &self.keys, &self.meta]
     }
 
     /// Appends points of a key, ascending, up to `limit`; says whether that was all.
@@ -310,7 +329,7 @@ impl Hot {
     /// When it takes nothing any more.
     pub(super) fn write_down(&self) -> Result<(), Failure> {
         self.check()?;
-        for keyspace in [&self.points, &self.keys, &self.meta] {
+        for keyspace in self.keyspaces() {
             let _was_there_anything = keyspace.rotate_memtable()?;
         }
         Ok(())
@@ -319,9 +338,15 @@ impl Hot {
     /// The same, and waits for it.
     #[cfg(test)]
     pub(super) fn flush(&self) {
-        for keyspace in [&self.points, &self.keys, &self.meta] {
+        for keyspace in self.keyspaces() {
             keyspace.rotate_memtable_and_wait().expect("a disk that takes it");
         }
+    }
+
+    /// Nothing is written to tables until this is dropped.
+    #[cfg(test)]
+    pub(super) fn stand_still(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.points.tree.get_flush_lock()
     }
 
     /// Decides what becomes of its folder when nobody uses it any more.

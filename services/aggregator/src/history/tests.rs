@@ -1,5 +1,6 @@
 //! The history through its interface.
 
+mod behind;
 mod clock;
 mod damage;
 mod failures;
@@ -20,6 +21,7 @@ pub(crate) fn rules() -> Rules {
         reserve_bytes: 0,
         partition_span: Duration::from_secs(3600),
         partition_points_max: 1_000_000,
+        patience: Duration::from_secs(60),
     }
 }
 
