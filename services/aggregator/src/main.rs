@@ -90,25 +90,17 @@ fn run() -> ExitCode {
     std::process::exit(code.into())
 }
 
-/// Each connection takes an open file. Idle ones of the link and of put/get must not take those that
-/// HTTP and the disk need.
+/// Asks the system for open files, and makes do with what it allows.
 fn fit_open_files(mut settings: Settings) -> Settings {
-    const OTHERS: u64 = 700;
-    let Some(files) = lifecycle::limits::raise_open_files() else { return settings };
-    let room = usize::try_from(files.saturating_sub(OTHERS)).unwrap_or(usize::MAX).max(1);
-    if settings.connections_max.saturating_add(settings.line_connections_max) > room {
+    if let Some(files) = lifecycle::limits::raise_open_files()
+        && !settings.fit_open_files(files)
+    {
         tracing::warn!(
             open_files = files,
-            connections = room,
+            connections = settings.files_max,
             "fewer connections than FLEETGAUGE_MAX_CONNECTIONS and FLEETGAUGE_MAX_LINE_CONNECTIONS together: the system allows no more open files"
         );
     }
-    settings.files_max = room;
-    // Who puts and gets leaves agents half of it.
-    settings.line_connections_max =
-        settings.line_connections_max.min(room - settings.connections_max.min(room / 2)).max(1);
-    settings.caps.handshakes = settings.caps.handshakes.min(room / 4).max(1);
-    settings.caps.patience = settings.caps.patience.min(room / 8).max(1);
     settings
 }
 

@@ -29,6 +29,8 @@ const PARTITIONS_PER_RETENTION: u32 = 10;
 const PARTITION_SPAN_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Raw points take some 24 bytes: half a gigabyte, after which they are sealed.
 const PARTITION_POINTS_MAX: u64 = 20_000_000;
+/// Open files that are no connections of the link or of put/get.
+const OTHER_FILES: u64 = 700;
 /// How long points wait for the history's database: senders wait as long for an answer.
 const HISTORY_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -120,6 +122,19 @@ impl Settings {
             exact: settings.one_of("FLEETGAUGE_EXACT", &["false", "true"])? == "true",
             forward: forward(settings)?,
         })
+    }
+
+    /// Fits what takes open files into so many, of which HTTP and the disk need some: each connection takes
+    /// one, and idle ones of the link and of put/get must not take all. Says whether all fitted as it was.
+    pub fn fit_open_files(&mut self, files: u64) -> bool {
+        let room = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX).max(1);
+        let fits = self.connections_max.saturating_add(self.line_connections_max) <= room;
+        self.files_max = room;
+        // Who puts and gets leaves agents half of it.
+        self.line_connections_max = self.line_connections_max.min(room - self.connections_max.min(room / 2)).max(1);
+        self.caps.handshakes = self.caps.handshakes.min(room / 4).max(1);
+        self.caps.patience = self.caps.patience.min(room / 8).max(1);
+        fits
     }
 }
 
@@ -268,6 +283,21 @@ mod tests {
             lifecycle::Settings::from_pairs([("FLEETGAUGE_MEMORY_LIMIT", "none"), ("FLEETGAUGE_LIMITS", "count")]);
         let caps = Settings::resolve(&set.unwrap()).unwrap().caps;
         assert_eq!((caps.memory, caps.enforce, caps.bytes_per_second), (None, false, 8 << 20));
+    }
+
+    #[test]
+    fn connections_fit_into_the_open_files() {
+        let fitted = |links: &str, lines: &str, files| {
+            let set = [("FLEETGAUGE_MAX_CONNECTIONS", links), ("FLEETGAUGE_MAX_LINE_CONNECTIONS", lines)];
+            let mut settings = Settings::resolve(&lifecycle::Settings::from_pairs(set).unwrap()).unwrap();
+            let fits = settings.fit_open_files(files);
+            (fits, settings.files_max, settings.line_connections_max, settings.caps.handshakes, settings.caps.patience)
+        };
+        let (fits, room, lines, ..) = fitted("8000", "1000", 10_000);
+        assert_eq!((fits, room, lines), (true, 9_300, 1_000));
+        assert_eq!(fitted("8000", "1000", 1_100), (false, 400, 200, 100, 50), "agents have half of 400");
+        assert_eq!(fitted("100", "1000", 1_100), (false, 400, 300, 25, 12), "or what they may have");
+        assert_eq!(fitted("8000", "1000", 3), (false, 1, 1, 1, 1));
     }
 
     #[test]

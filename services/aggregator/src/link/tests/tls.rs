@@ -72,3 +72,28 @@ async fn who_is_silent_before_tls_has_a_place_that_others_may_need() {
     let sent_away = inside.metric("fleetgauge_link_refused_total{code=\"overloaded\"}");
     assert_eq!(inside.exceeded("handshakes"), 1.0 + sent_away);
 }
+
+#[tokio::test]
+async fn who_stands_still_in_the_middle_of_tls_makes_room() {
+    let (inside, address, connector) = listen(4).await;
+    let mut slow = TcpStream::connect(address).await.unwrap();
+    // The head of a record of a handshake, without the rest.
+    slow.write_all(&[22, 3, 1, 2, 0]).await.unwrap();
+    let all = async {
+        while inside.shared.limits.handshakes.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let heard = loop {
+            if let Some(heard) = first_word(address, &connector).await {
+                break heard;
+            }
+        };
+        assert!(heard["welcome"].is_object(), "{heard}");
+        assert_eq!(slow.read(&mut [0; 1]).await.unwrap_or(0), 0, "it made room");
+    };
+    tokio::time::timeout(SOON, all).await.expect("the agent is let in");
+    assert!(inside.shared.limits.handshakes.is_empty());
+    assert_eq!(inside.metric("fleetgauge_link_refused_total{code=\"too_slow\"}"), 1.0);
+    let finished = inside.metric("fleetgauge_tls_handshakes_total{listener=\"link\",result=\"ok\"}");
+    assert_eq!(finished, 1.0, "the slow one's was not");
+}
