@@ -222,9 +222,14 @@ async fn an_agent_s_log_says_what_is_wrong_with_a_certificate() {
     .await;
     let _d = keys.agent(&hub, "hug-d").start();
     logs(&["not connected", "certificate has expired"]).await;
+    logs(&["a certificate is not valid any more"]).await;
     // Renewed, it counts without a restart of either side.
     keys.sign("server", "aggregator.test", 2999);
     shows(&keys, &hub, "hug-d", " 1").await;
+    let page = keys.get(hub.http(), "/metrics", READS).await.unwrap();
+    let until = date_time_ymd(2999, 12, 31).unix_timestamp();
+    let expiry = format!("fleetgauge_tls_certificate_expiry_timestamp_seconds{{file=\"certificate\"}} {until}\n");
+    assert!(page.text().contains(&expiry), "{expiry}");
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ use crate::telemetry::Auth;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long somebody may take to hear that a port speaks TLS.
 const TELL_WITHIN: Duration = Duration::from_millis(200);
+/// The files of certificates, as a metric names them.
+const EXPIRING: [&str; 2] = ["certificate", "client_ca"];
 
 /// Where somebody comes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +91,9 @@ impl Access {
         }
         telemetry.set_tokens(tokens.tokens().valid(now_ms()));
         let warnings = Quota::new(20, Duration::from_secs(60));
-        Ok(Self { tokens, tls, telemetry, warnings, told: Mutex::default() })
+        let access = Self { tokens, tls, telemetry, warnings, told: Mutex::default() };
+        access.show_expiry(now_ms());
+        Ok(access)
     }
 
     /// Lets everybody in.
@@ -223,7 +227,22 @@ impl Access {
             self.telemetry.set_tokens(self.tokens.tokens().valid(now_ms));
         }
         if let Some(tls) = &self.tls {
-            self.note(1, "certificates", tls.look());
+            let look = tls.look();
+            if look == Look::Changed {
+                self.show_expiry(now_ms);
+            }
+            self.note(1, "certificates", look);
+        }
+    }
+
+    /// Shows until when certificates are valid, and warns of those that are not any more.
+    fn show_expiry(&self, now_ms: i64) {
+        let Some(tls) = &self.tls else { return };
+        for (file, expires) in EXPIRING.into_iter().zip(tls.expires()) {
+            self.telemetry.set_expiry(file, expires);
+            if expires.is_some_and(|expires| expires < now_ms / 1000) {
+                tracing::warn!(file, "a certificate is not valid any more: nobody who checks it connects");
+            }
         }
     }
 

@@ -24,6 +24,7 @@ mod batch;
 mod commit;
 mod damage;
 mod errors;
+mod folder;
 mod fresh;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -109,8 +110,7 @@ pub struct Rules {
     pub partition_span: Duration,
     /// A partition has no more points than about this.
     pub partition_points_max: u64,
-    /// How long points wait at most for a database that has more to write than it should. One that has not
-    /// got on after fifteen times as long is given up.
+    /// How long points wait for a database that is behind before that is shown; fifteen times as long: given up.
     pub patience: Duration,
 }
 
@@ -263,7 +263,7 @@ impl History {
         }
         let (done, answer) = oneshot::channel();
         let messages = self.messages().ok_or(PutError::Closed)?;
-        let request = Message::Put(Request { writes: batch.writes, done, of: Queued::default() });
+        let request = Message::Put(Request { writes: batch.writes, done, of: Queued::default(), permit: batch.permit });
         let stored = async {
             messages.send(request).await.map_err(|_| PutError::Closed)?;
             drop(messages);
@@ -299,7 +299,7 @@ impl History {
         }
         let (done, answer) = oneshot::channel();
         let count = writes.len() as u64;
-        let request = Request { writes, done, of: of.clone() };
+        let request = Request { writes, done, of: of.clone(), permit: None };
         let sent = match self.messages() {
             Some(messages) => {
                 let left = if of.is_full() { Err(request) } else { try_put(&messages, request) };

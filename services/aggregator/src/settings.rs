@@ -31,7 +31,7 @@ const PARTITION_SPAN_MAX: Duration = Duration::from_secs(24 * 3600);
 const PARTITION_POINTS_MAX: u64 = 20_000_000;
 /// Open files that are no connections of the link or of put/get.
 const OTHER_FILES: u64 = 700;
-/// How long points wait for the history's database: senders wait as long for an answer.
+/// How long points wait for the history's database before that is shown.
 const HISTORY_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What an aggregator needs to know. docs/settings.md explains each.

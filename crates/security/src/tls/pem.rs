@@ -38,6 +38,16 @@ impl Named<'_> {
         }
     }
 
+    /// When the first of its certificates ends to be valid, in Unix seconds; `None` where none says so
+    /// that can be read.
+    pub(super) fn expires(self, bytes: &[u8]) -> Option<i64> {
+        let not_after = |der: &CertificateDer<'_>| {
+            let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
+            Some(certificate.validity().not_after.timestamp())
+        };
+        self.certificates(bytes).ok()?.iter().filter_map(not_after).min()
+    }
+
     /// Its first private key. Nothing of it is in the error.
     pub(super) fn private_key(self, bytes: &[u8]) -> Result<PrivateKeyDer<'static>, Unusable> {
         let key = PrivateKeyDer::from_pem_slice(bytes);

@@ -162,6 +162,15 @@ mod with_tls {
             self.files.client_ca.is_some()
         }
 
+        /// When the first certificate of each file that holds now ends to be valid, in Unix seconds: its own,
+        /// and those of the CAs of clients. After that nobody connects any more.
+        #[must_use]
+        pub fn expires(&self) -> [Option<i64>; 2] {
+            let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let of_ca = self.files.named_client_ca().zip(last.client_ca.as_deref());
+            [self.files.named_cert().expires(&last.cert), of_ca.and_then(|(file, bytes)| file.expires(bytes))]
+        }
+
         /// Does the handshake, which has [`HANDSHAKE_WITHIN`].
         ///
         /// # Errors
@@ -289,6 +298,12 @@ mod without_tls {
         /// Never called.
         #[must_use]
         pub fn wants_certificates(&self) -> bool {
+            match *self {}
+        }
+
+        /// Never called.
+        #[must_use]
+        pub fn expires(&self) -> [Option<i64>; 2] {
             match *self {}
         }
 

@@ -162,6 +162,7 @@ async fn client_certificates() {
     let files = ServerFiles { cert, key, client_ca: Some(authority.ca()) };
     let server = Arc::new(ServerTls::open(files).unwrap());
     assert!(server.wants_certificates());
+    assert!(server.expires().iter().all(Option::is_some), "its own, and that of the CA");
     let with = |by: &Authority, until| ClientTls {
         identity: Some(by.sign(&format!("client{until}"), "huginn", until)),
         ..authority.trusted()
@@ -198,10 +199,13 @@ async fn client_certificates() {
 async fn new_files_count_and_bad_ones_do_not() {
     let authority = Authority::new();
     let server = authority.server(2021);
+    let end_of = |year| Some(date_time_ymd(year, 12, 31).unix_timestamp());
     assert_eq!(server.look(), Look::Same);
+    assert_eq!(server.expires(), [end_of(2021), None]);
     assert_eq!(outcome(&server, &authority.trusted(), "aggregator.test").await, Err(TlsError::Expired));
     let (cert, _key) = authority.sign("server", "aggregator.test", FAR);
     assert_eq!(server.look(), Look::Changed);
+    assert_eq!(server.expires(), [end_of(FAR), None]);
     assert_eq!(outcome(&server, &authority.trusted(), "aggregator.test").await, Ok(()));
     // The other half of another pair.
     let (strange, _) = authority.sign("strange", "aggregator.test", FAR);
@@ -211,6 +215,7 @@ async fn new_files_count_and_bad_ones_do_not() {
     std::fs::write(&cert, "").unwrap();
     let Look::Failed(why) = server.look() else { panic!("it is empty") };
     assert!(why.contains("no certificate in PEM"), "{why}");
+    assert_eq!(server.expires(), [end_of(FAR), None], "so does its time");
     assert_eq!(outcome(&server, &authority.trusted(), "aggregator.test").await, Ok(()), "the old one holds");
 }
 

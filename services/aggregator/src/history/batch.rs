@@ -11,7 +11,7 @@ pub struct Batch<'a> {
     history: &'a History,
     pub(super) writes: Vec<Write>,
     /// `None`: there is no room for it.
-    permit: Option<OwnedSemaphorePermit>,
+    pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
 impl<'a> Batch<'a> {
@@ -43,5 +43,18 @@ impl<'a> Batch<'a> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()
+    }
+}
+
+/// How many points were asked for.
+pub(super) struct Received {
+    pub(super) puts: u64,
+    pub(super) vitals: u64,
+}
+
+impl Received {
+    pub(super) fn of(writes: &[Write]) -> Self {
+        let puts = writes.iter().filter(|write| write.key.space == Space::Put).count() as u64;
+        Self { puts, vitals: writes.len() as u64 - puts }
     }
 }

@@ -2,14 +2,16 @@
 //! and answers all who wait at once. While it syncs the next batch gathers, so that many writers
 //! share each sync and one alone waits for no more than its own.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use super::batch::Received;
 use super::damage::{self, Failure};
-use super::hot::{End, Hot, Write};
-use super::keys::{Key, Space};
+use super::folder::End;
+use super::hot::{Hot, Write};
+use super::keys::Key;
 use super::partitions::{Found, Partition, Store};
 use super::{PutError, Queued, Shared, start};
 use crate::fleet::Moment;
@@ -26,9 +28,11 @@ const WRITE_DOWN_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// When a partition is begun again after a failure: after this time, and twice as long each time.
 const AGAIN_AFTER_MIN: Duration = Duration::from_millis(500);
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(5);
-/// After so many times [`Rules::patience`](super::Rules::patience) a partition is given up that does not
-/// get on. What it has in memory stays there until it is sealed, so this must be seldom.
-const PATIENCE_MAX: u32 = 15;
+/// After so many times [`Rules::patience`](super::Rules::patience) a database that does not get on is given
+/// up. What it has in memory stays there until it is sealed, so this must be seldom.
+const PATIENCES: u32 = 15;
+/// How often it is seen whether such a one can be closed.
+const CLOSE_EVERY: Duration = Duration::from_secs(1);
 
 /// Points to store, and whom to tell.
 #[derive(Debug)]
@@ -38,6 +42,9 @@ pub(super) struct Request {
     /// Of which connection it is, until it is answered.
     #[expect(dead_code, reason = "it counts by being there")]
     pub(super) of: Queued,
+    /// Of the batch that it was, until it is answered.
+    #[expect(dead_code, reason = "it counts by being there")]
+    pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
 /// What the writer is asked for.
@@ -69,8 +76,8 @@ pub(super) struct Committer {
     room_asked: Option<Instant>,
     written_down: WrittenDown,
     failed: Option<Failed>,
-    /// Since when the partition that is written to has not caught up.
-    behind_since: Option<Instant>,
+    /// The database that was given up last because it did not get on, as long as it is open.
+    stuck: Weak<Hot>,
     /// It took points when it was last looked.
     is_up: bool,
 }
@@ -103,7 +110,7 @@ impl Committer {
             room_asked: None,
             written_down,
             failed: None,
-            behind_since: None,
+            stuck: Weak::new(),
             is_up: true,
         }
     }
@@ -161,9 +168,6 @@ impl Committer {
     /// due. What a database cannot write it never forgives, so it is asked only while there is room.
     fn tend(&mut self, now: Instant) -> Result<(), PutError> {
         let Some(Current { found, hot }) = &self.current else { return Ok(()) };
-        if self.behind_since.is_some() && hot.is_behind() {
-            return Err(PutError::Busy);
-        }
         let WrittenDown { at, partition, after } = self.written_down;
         let is_due = now.saturating_duration_since(at) >= after;
         if is_due {
@@ -261,14 +265,10 @@ impl Committer {
         self.begin_when_due(now)?;
         let sync = self.shared.rules.sync;
         let Some(Current { found, hot }) = &self.current else { return Err(not_begun()) };
-        let patience = self.shared.rules.patience;
-        let outcome = damage::catch(|| {
-            hot.catch_up(patience)?;
-            hot.commit(found.number, writes, now.wall_ms, sync)
-        });
-        match outcome {
+        let (number, hot) = (found.number, Arc::clone(hot));
+        let caught_up = self.catch_up(&hot);
+        match caught_up.and_then(|()| damage::catch(|| hot.commit(number, writes, now.wall_ms, sync))) {
             Ok(()) => {
-                self.behind_since = None;
                 // Else a new partition could not be begun, and this one goes on meanwhile.
                 if !self.is_due(now) {
                     self.failed = None;
@@ -278,21 +278,36 @@ impl Committer {
                 }
                 Ok(())
             }
-            Err(Failure::Behind) if !self.is_stuck(now.instant) => Err(PutError::Busy),
-            Err(failure) => Err(self.give_up(&failure, now.instant)),
+            Err(failure) => {
+                let error = self.give_up(&failure, (self.now)().instant);
+                if matches!(failure, Failure::Behind) {
+                    self.stuck = Arc::downgrade(&hot);
+                    close_when_unused(hot);
+                }
+                Err(error)
+            }
         }
     }
 
-    /// Has the database not got on for too long?
-    fn is_stuck(&mut self, now: Instant) -> bool {
-        let since = *self.behind_since.get_or_insert(now);
-        now.saturating_duration_since(since) >= self.shared.rules.patience * PATIENCE_MAX
+    /// Waits until a database has written enough of what it has in memory. Whoever waits for that has a
+    /// limit of its own; that it is so is shown and logged.
+    fn catch_up(&mut self, hot: &Hot) -> Result<(), Failure> {
+        let patience = self.shared.rules.patience;
+        for waited in 1_u32.. {
+            match damage::catch(|| hot.catch_up(patience)) {
+                // One that stands still for good cannot be closed; a second one is not given up.
+                Err(Failure::Behind) if waited < PATIENCES || self.stuck.strong_count() > 0 => {
+                    self.note(&Err(PutError::from(&Failure::Behind)));
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(Failure::Behind)
     }
 
     /// What a failed write or sync left behind is never written to again: it can be read, and is sealed in
     /// time. What was acknowledged before is safe in it.
     fn give_up(&mut self, failure: &Failure, now: Instant) -> PutError {
-        self.behind_since = None;
         self.written_down.after = (self.written_down.after * 2).min(WRITE_DOWN_AFTER_MAX);
         if let Some(Current { found, hot }) = self.current.take() {
             tracing::error!(%failure, partition = found.number, "a partition takes no points any more");
@@ -357,19 +372,19 @@ impl Committer {
     }
 }
 
+/// Closes a database once nobody reads it any more and its points are sealed. Closing waits for its own
+/// thread, which may never end.
+fn close_when_unused(hot: Arc<Hot>) {
+    let thread = std::thread::Builder::new().name("history-close".to_owned()).spawn(move || {
+        while Arc::strong_count(&hot) > 1 {
+            std::thread::sleep(CLOSE_EVERY);
+        }
+    });
+    if let Err(error) = thread {
+        tracing::warn!(%error, "no thread to close a database");
+    }
+}
+
 fn not_begun() -> PutError {
     PutError::Unavailable("it could not be written a moment ago".to_owned())
-}
-
-/// How many points were asked for.
-struct Received {
-    puts: u64,
-    vitals: u64,
-}
-
-impl Received {
-    fn of(writes: &[Write]) -> Self {
-        let puts = writes.iter().filter(|write| write.key.space == Space::Put).count() as u64;
-        Self { puts, vitals: writes.len() as u64 - puts }
-    }
 }

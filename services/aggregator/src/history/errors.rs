@@ -46,11 +46,7 @@ impl PutError {
 
 impl From<&Failure> for PutError {
     fn from(failure: &Failure) -> Self {
-        match failure {
-            Failure::Behind => Self::Busy,
-            full if full.is_full() => Self::Full { free: 0, reserve: 0 },
-            other => Self::Unavailable(other.to_string()),
-        }
+        if failure.is_full() { Self::Full { free: 0, reserve: 0 } } else { Self::Unavailable(failure.to_string()) }
     }
 }
 

@@ -6,7 +6,7 @@
 //! Each commit is one batch of its journal: after a crash it is there whole or not at all.
 
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::damage::{self, Failure};
+use super::folder::{End, Folder};
 use super::inventory;
 use super::journal::{self, Mended};
 use super::keys::{Key, Space};
-use super::partitions;
 use super::point::Point;
 
-/// Memory for points that are not in a table yet, some 75,000. While they are written there is as much
+/// Memory for points that are not in a table yet, some 90,000. While they are written there is as much
 /// again, up to three times. The database could count by itself, but it would ask its own thread with each
 /// commit from there on; where that thread is long busy it waits in the end for room in the queue that
 /// only it empties. So it is not asked: what is in memory is counted here.
@@ -36,8 +36,8 @@ const TABLE_BYTES: u64 = 8 << 20;
 const BLOCK_BYTES: u32 = 16 << 10;
 /// Memory for blocks that were read: reading is mostly in sequence.
 const CACHE_BYTES: u64 = 8 << 20;
-/// From so many bytes of journals everything is written; the journals would all be read at the next start.
-/// The database allows no less.
+/// From so many bytes of journals that are over, what the oldest is still needed for is written: they would
+/// all be read at the next start. The database allows no less.
 const JOURNALS_BYTES: u64 = 64 << 20;
 /// Files that the database keeps open.
 const OPEN_FILES: usize = 100;
@@ -111,26 +111,9 @@ pub(super) struct Hot {
     folder: Folder,
 }
 
-/// The folder of a partition, which goes with it when it is over.
-struct Folder {
-    dir: PathBuf,
-    end: Mutex<End>,
-}
-
-/// What becomes of a folder that nobody uses any more.
-#[derive(Debug)]
-pub(super) enum End {
-    /// It stays.
-    Stays,
-    /// It is removed.
-    Goes,
-    /// It is put aside in the folder of the history, for a person to look at.
-    Aside(PathBuf),
-}
-
 impl std::fmt::Debug for Hot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Hot({})", self.folder.dir.display())
+        write!(f, "Hot({})", self.folder.dir().display())
     }
 }
 
@@ -182,7 +165,7 @@ impl Hot {
             None if is_used => return Err(Failure::Damaged("what was stored in it is gone".to_owned())),
             None => Stats::NONE,
         };
-        let folder = Folder { dir: dir.to_owned(), end: Mutex::new(End::Stays) };
+        let folder = Folder::new(dir);
         let is_used = AtomicBool::new(is_used);
         Ok(Self { database, points, keys, meta, stats: Mutex::new(stats), is_used, is_damaged, folder })
     }
@@ -239,7 +222,7 @@ impl Hot {
         batch.insert(&self.meta, "stats", stats.to_bytes());
         batch.commit()?;
         if !self.is_used.load(Ordering::Relaxed) {
-            inventory::mark_used(&self.folder.dir)?;
+            inventory::mark_used(self.folder.dir())?;
             self.is_used.store(true, Ordering::Relaxed);
         }
         *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
@@ -351,21 +334,7 @@ impl Hot {
 
     /// Decides what becomes of its folder when nobody uses it any more.
     pub(super) fn ends(&self, end: End) {
-        *self.folder.end.lock().unwrap_or_else(PoisonError::into_inner) = end;
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let outcome = match self.end.get_mut().unwrap_or_else(PoisonError::into_inner) {
-            End::Stays => Ok(()),
-            End::Goes => std::fs::remove_dir_all(&self.dir),
-            End::Aside(dir) => partitions::set_aside(dir, &self.dir).map(|_| ()),
-        };
-        // What is left of it is found, and removed, at the next start.
-        if let Err(error) = outcome {
-            tracing::warn!(%error, dir = %self.dir.display(), "a partition that is over was not removed");
-        }
+        self.folder.ends(end);
     }
 }
 

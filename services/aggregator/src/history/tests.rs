@@ -280,7 +280,7 @@ async fn what_may_wait_for_its_turn_does_but_not_for_ever() {
     let telemetry = Arc::new(Telemetry::new(1).unwrap());
     let request = || {
         let (done, answer) = oneshot::channel();
-        (Request { writes: Vec::new(), done, of: Queued::default() }, answer)
+        (Request { writes: Vec::new(), done, of: Queued::default(), permit: None }, answer)
     };
     let (first, _answer) = request();
     assert!(try_put(&messages, first).is_ok() && try_put(&messages, request().0).is_err());

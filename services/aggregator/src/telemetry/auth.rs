@@ -5,7 +5,9 @@ use security::Denied;
 use security::tls::Refused;
 
 use super::Maker;
-use super::table::{AUTH_FAILURES, CREDENTIALS_FAILED, CREDENTIALS_UP, TLS_HANDSHAKES, TLS_UNDER_WAY, TOKENS};
+use super::table::{
+    AUTH_FAILURES, CREDENTIALS_FAILED, CREDENTIALS_UP, TLS_EXPIRY, TLS_HANDSHAKES, TLS_UNDER_WAY, TOKENS,
+};
 use crate::access::Listener;
 
 /// The metrics of tokens and TLS. Clones count together.
@@ -16,6 +18,7 @@ pub struct Auth {
     under_way: IntGauge,
     tokens: IntGauge,
     up: IntGaugeVec,
+    expiry: IntGaugeVec,
     failed: IntCounterVec,
 }
 
@@ -27,6 +30,7 @@ impl Auth {
             under_way: make.gauge(&TLS_UNDER_WAY)?,
             tokens: make.gauge(&TOKENS)?,
             up: make.gauges(&CREDENTIALS_UP)?,
+            expiry: make.gauges(&TLS_EXPIRY)?,
             failed: make.counters(&CREDENTIALS_FAILED)?,
         };
         for listener in Listener::ALL.map(Listener::as_str) {
@@ -61,6 +65,15 @@ impl Auth {
     /// So many tokens hold now.
     pub(crate) fn set_tokens(&self, count: usize) {
         self.tokens.set(super::level(count));
+    }
+
+    /// When the first certificate of this file ends to be valid, in Unix seconds.
+    pub(crate) fn set_expiry(&self, file: &'static str, expires: Option<i64>) {
+        match expires {
+            Some(expires) => self.expiry.with_label_values(&[file]).set(expires),
+            // It was there before, perhaps.
+            None => drop(self.expiry.remove_label_values(&[file])),
+        }
     }
 
     /// The files of tokens or certificates were read, well or not.

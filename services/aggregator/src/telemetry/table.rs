@@ -271,6 +271,12 @@ pub(super) const TLS_HANDSHAKES: Metric = metric(
 );
 pub(super) const TLS_UNDER_WAY: Metric =
     metric("fleetgauge_tls_handshakes_under_way", "gauge", &[], "TLS handshakes that are not over yet.");
+pub(super) const TLS_EXPIRY: Metric = metric(
+    "fleetgauge_tls_certificate_expiry_timestamp_seconds",
+    "gauge",
+    &["file"],
+    "When the first certificate in a file stops being valid, in Unix time: certificate (what this aggregator shows), client_ca (what signs those of clients).",
+);
 pub(super) const TOKENS: Metric =
     metric("fleetgauge_tokens", "gauge", &[], "Tokens that hold; 0 where none is asked for.");
 pub(super) const CREDENTIALS_UP: Metric = metric(
@@ -389,6 +395,7 @@ pub const TABLE: &[&Metric] = &[
     &AUTH_FAILURES,
     &TLS_HANDSHAKES,
     &TLS_UNDER_WAY,
+    &TLS_EXPIRY,
     &TOKENS,
     &CREDENTIALS_UP,
     &CREDENTIALS_FAILED,

@@ -41,38 +41,37 @@ fn newest(history: &History) -> Arc<Hot> {
     }
 }
 
-/// Puts seconds of a key from this one on, many at a time, until that is refused; gives the first
-/// that was not stored.
-async fn put_until_refused(history: &History, from: i64) -> i64 {
-    for ts in (from..).step_by(20_000) {
+/// Puts so many seconds of a key, many at a time; gives how many were stored when one was refused.
+async fn put_seconds(history: &History, count: i64) -> Result<(), (i64, PutError)> {
+    for ts in (0..count).step_by(20_000) {
         let points: Vec<_> = (ts..ts + 20_000).map(|ts| ("k", ts, 1.0)).collect();
-        match put(history, &points).await {
-            Ok(()) => assert!(ts < 2_000_000, "memory has no bound"),
-            Err(error) => {
-                assert_eq!(error, PutError::Busy);
-                return ts;
-            }
-        }
+        put(history, &points).await.map_err(|error| (ts, error))?;
     }
-    unreachable!("there is always a next second")
+    Ok(())
+}
+
+fn is_up(history: &History) -> bool {
+    history.shared.telemetry.history.is_up.get() == 1
 }
 
 #[tokio::test]
-async fn a_database_that_stands_still_refuses_and_then_goes_on() {
+async fn points_wait_for_a_database_that_stands_still() {
     let dir = tempfile::tempdir().unwrap();
     let history = open(dir.path(), Rules { patience: Duration::from_secs(1), sync: false, ..rules() });
     put(&history, &[("k", 0, 1.0)]).await.unwrap();
     let hot = newest(&history);
-    let stored = {
-        let _stands = hot.stand_still();
-        put_until_refused(&history, 1).await
-    };
-    let until = Instant::now() + Duration::from_secs(20);
-    while put(&history, &[("k", stored, 2.0)]).await.is_err() {
-        assert!(Instant::now() < until, "it does not go on");
+    let stands = hot.stand_still();
+    let of_task = Arc::clone(&history);
+    let task = tokio::spawn(async move { put_seconds(&of_task, MANY).await });
+    while is_up(&history) {
+        assert!(!task.is_finished(), "memory has no bound");
+        tokio::task::yield_now().await;
     }
+    drop(stands);
+    task.await.unwrap().unwrap();
+    assert!(is_up(&history));
     assert!(Arc::ptr_eq(&hot, &newest(&history)), "it was given up");
-    assert_eq!(read(&history, of("k")).len(), usize::try_from(stored).unwrap() + 1);
+    assert_eq!(read(&history, of("k")).len(), usize::try_from(MANY).unwrap());
 }
 
 #[tokio::test]
@@ -80,13 +79,24 @@ async fn a_database_that_stands_still_for_long_is_given_up_and_can_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let history = open(dir.path(), Rules { patience: Duration::from_millis(10), sync: false, ..rules() });
     put(&history, &[("k", 0, 1.0)]).await.unwrap();
-    let hot = newest(&history);
-    let _stands = hot.stand_still();
-    let stored = put_until_refused(&history, 1).await;
+    let hot = Arc::downgrade(&newest(&history));
+    let held = newest(&history);
+    let stands = held.stand_still();
+    let (stored, error) = put_seconds(&history, MANY).await.unwrap_err();
+    assert!(matches!(error, PutError::Unavailable(_)), "{error}");
     let until = Instant::now() + Duration::from_secs(20);
     while put(&history, &[("k", stored, 2.0)]).await.is_err() {
         assert!(Instant::now() < until, "it is never given up");
     }
-    assert!(!Arc::ptr_eq(&hot, &newest(&history)), "it was not given up");
+    assert!(!std::ptr::eq(hot.as_ptr(), Arc::as_ptr(&newest(&history))), "it was not given up");
+    assert_eq!(read(&history, of("k")).len(), usize::try_from(stored).unwrap() + 1);
+    drop(stands);
+    drop(held);
+    // Once it is sealed it is closed, and the next one could be given up.
+    while hot.strong_count() > 0 {
+        assert!(Instant::now() < until, "it is never closed");
+        tend(&history, moment());
+        tokio::task::yield_now().await;
+    }
     assert_eq!(read(&history, of("k")).len(), usize::try_from(stored).unwrap() + 1);
 }
