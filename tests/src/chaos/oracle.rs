@@ -15,6 +15,10 @@ pub(super) const SLACK_MS: i64 = 1000;
 /// How wrong the time of a measurement may be after its clock was corrected.
 const CLOCK_MS: i64 = 250;
 
+/// Whole milliseconds by which something that was acknowledged surely was: of when it was measured, and of
+/// how long that took, a part is cut off.
+const CUT_OFF_MS: i64 = 2;
+
 /// What a check found.
 #[derive(Debug, Default)]
 pub struct Faults {
@@ -176,7 +180,7 @@ pub fn shown(name: &str, truth: &[Tick], looks: &[Look], lives: &[(i64, i64)], i
     let mut faults = Faults::default();
     let live = truth.iter().enumerate().filter(|(_, tick)| tick.fate == Fate::Live && !tick.is_welcomed);
     for (at, tick) in live {
-        let (acked_ms, until) = (tick.acked_ms(), tick.at_ms + interval_ms);
+        let (acked_ms, until) = (tick.acked_ms() + CUT_OFF_MS, tick.at_ms + interval_ms);
         let from = looks.partition_point(|look| look.asked_ms <= acked_ms);
         let asked = looks.iter().skip(from).take_while(|look| look.read_ms <= until).filter(|look| look.is_page);
         for look in asked {
@@ -276,7 +280,14 @@ mod tests {
         // The measurement of 12.0 s is number 9, that of 13.0 s number 13.
         let shown = |looks: &[Look]| super::shown("a", &truth, looks, &lives, 250).result();
         let gone = |at_ms| Look { is_page: true, ..Look::missed(at_ms, at_ms) };
-        shown(&[look(12_050, 9.0, 0.0), look(12_200, 8.0, 0.0), gone(12_950), look(13_240, 14.0, 0.0)]).unwrap();
+        shown(&[
+            look(12_021, 8.0, 0.0),
+            look(12_050, 9.0, 0.0),
+            look(12_200, 8.0, 0.0),
+            gone(12_950),
+            look(13_240, 14.0, 0.0),
+        ])
+        .unwrap();
         for bad in [look(12_050, 8.0, 0.0), gone(12_050), look(13_240, 12.0, 0.0)] {
             assert!(shown(&[bad]).expect_err("it is not shown").contains("is acknowledged"));
         }

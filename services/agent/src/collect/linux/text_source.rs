@@ -78,6 +78,12 @@ impl Stamp {
             changed: (found.ctime(), found.ctime_nsec()),
         }
     }
+
+    /// Was something written between the two? That a file is renamed, or loses its name to another, changes
+    /// it too, but not what is in it.
+    fn is_of_other_bytes_than(&self, other: Self) -> bool {
+        (self.size, self.written) != (other.size, other.written)
+    }
 }
 
 /// One file and what was in it when it was read last.
@@ -149,14 +155,14 @@ impl TextSource {
         match self.load() {
             Err(error) => self.fails(&error),
             // What was there before is right, what is there now may be half of it.
-            Ok((_, after)) if after != stamp => {
+            Ok((_, found, after)) if Stamp::of(&found).is_of_other_bytes_than(after) => {
                 self.stamp = None;
                 note(&mut self.flaws, Flaw::at(0, "it was written while it was read: a new file should be renamed"));
                 true
             }
-            Ok((bytes, _)) => {
+            Ok((bytes, found, _)) => {
                 self.take(bytes, samples_max);
-                self.stamp = Some(stamp);
+                self.stamp = Some(Stamp::of(&found));
                 #[expect(clippy::cast_precision_loss, reason = "whole seconds are exact for very long")]
                 let mtime = found.mtime() as f64;
                 self.mtime = Some(mtime);
@@ -166,14 +172,16 @@ impl TextSource {
     }
 
     /// Opens it without waiting for anybody (a pipe would wait for its writer) and reads up to one
-    /// byte over the limit.
-    fn load(&self) -> io::Result<(Vec<u8>, Stamp)> {
+    /// byte over the limit. Second is what it was before, third what it was after that: a file that takes
+    /// its place meanwhile is read the next time.
+    fn load(&self) -> io::Result<(Vec<u8>, Metadata, Stamp)> {
         let without_waiting = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
         let file = OpenOptions::new().read(true).custom_flags(without_waiting).open(&self.path)?;
-        regular(&file.metadata()?)?;
+        let found = file.metadata()?;
+        regular(&found)?;
         let mut bytes = Vec::new();
         Read::by_ref(&mut (&file)).take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
-        Ok((bytes, Stamp::of(&File::metadata(&file)?)))
+        Ok((bytes, found, Stamp::of(&File::metadata(&file)?)))
     }
 
     fn take(&mut self, mut bytes: Vec<u8>, samples_max: usize) {
